@@ -1,0 +1,36 @@
+"""``python -m bench [--op NAME] [--smoke] [--repeats N] [--json FILE]``: time the ops and print rates."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+from bench.harness import measure, write_json
+
+
+def main() -> None:
+    """Run the chosen benchmarks and print one line for each case."""
+    names = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Time gmengine's ops and a training step.")
+    parser.add_argument("--op", choices=names, action="append", help="only this one (may be repeated)")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, once: does every benchmark still run?")
+    parser.add_argument("--repeats", type=int, default=7, help="timed runs of each case after the warm-up")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures, with machine and versions")
+    arguments = parser.parse_args()
+    results = []
+    for name in arguments.op or names:
+        for case in importlib.import_module(f"bench.bench_{name}").cases(arguments.smoke):
+            result = measure(case, repeats=1 if arguments.smoke else arguments.repeats)
+            results.append(result)
+            print(
+                f"{result['name']:<58} {result['median_seconds'] * 1e3:10.2f} ms   "
+                f"{result['rate']:10.3g} {result['unit']}/s   first {result['first_seconds']:.2f} s",
+                flush=True,
+            )
+    if arguments.json:
+        write_json(arguments.json, results)
+
+
+if __name__ == "__main__":
+    main()

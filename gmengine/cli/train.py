@@ -1,0 +1,124 @@
+"""Train a network on a data set, or go on with an interrupted run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from gmengine.cli.progress import Progress
+from gmengine.cli.signals import Interrupted
+from gmengine.errors import ArgumentError
+from gmengine.training import RunConfig, Start, Watcher, environment_options, limited_threads, resume, train
+
+_DEFAULT = RunConfig()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments; a flag that is not given leaves the field of RunConfig alone."""
+    add = parser.add_argument
+    add("dataset", nargs="?", metavar="DATASET", help="name of a data set (see gmengine info) or a .npz store")
+    add("--out", metavar="RUN", help="folder of the run (default: runs/<dataset>, numbered if it exists)")
+    add("--resume", metavar="RUN", help="go on with the run in this folder")
+    _field(parser, "layers", str, "SPEC", "channels/components per layer, the input first")
+    _field(parser, "epochs", int, "N", "passes over the training split")
+    _field(parser, "batch_size", int, "B", "mixtures per step")
+    _field(parser, "lr", float, "RATE", "Adam's rate at the peak of the schedule")
+    _field(parser, "schedule", str, None, "of the rate; plateau watches the validation split", RunConfig.SCHEDULES)
+    _field(parser, "weight_decay", float, "RATE", "of the kernels, relative to Adam's rate")
+    _field(parser, "max_norm", float, "NORM", "longer gradients are shortened to it")
+    _field(parser, "average", float, "DECAY", "running average of the parameters, 0 for none")
+    _field(parser, "seed", int, "S", "of the first parameters and the order of batches")
+    _field(parser, "dtype", str, None, "also GMENGINE_DTYPE", RunConfig.DTYPES)
+    _field(parser, "device", str, "NAME", "cpu, cuda or cuda:<index>; also GMENGINE_DEVICE")
+    _field(parser, "limit_train", int, "N", "use only the first N training samples, for a quick look")
+    add(
+        "--network",
+        action="append",
+        metavar="OPTION=VALUE",
+        help="a further option of the network, such as radius=2.0; may be repeated",
+    )
+    add_threads(parser)
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Declare --threads, which all commands that compute share."""
+    text = "also GMENGINE_NUM_THREADS, OMP_NUM_THREADS (default: all cores)"
+    parser.add_argument("--threads", type=int, metavar="N", help=text)
+
+
+def _field(
+    parser: argparse.ArgumentParser,
+    name: str,
+    kind: type,
+    metavar: str | None,
+    text: str,
+    choices: tuple[str, ...] | None = None,
+) -> None:
+    default = getattr(_DEFAULT, name)
+    shown = text if default is None else f"{text} (default: {default})"
+    flag = "--" + name.replace("_", "-")
+    parser.add_argument(flag, type=kind, metavar=metavar, choices=choices, help=shown)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train or resume; on an interruption say how to go on."""
+    given = _given_fields(arguments)
+    screen, folder = Progress(), None
+
+    def on_start(start: Start) -> None:
+        nonlocal folder
+        folder = start.folder
+        screen.begin(start, threads)
+
+    watcher = Watcher(on_start, screen.batch, screen.epoch)
+    try:
+        with limited_threads(arguments.threads) as threads:
+            if arguments.resume is not None:
+                result = resume(arguments.resume, given, watcher=watcher)
+            else:
+                config = RunConfig(**{**environment_options(os.environ), **given})
+                out = arguments.out or Path("runs", Path(config.dataset).stem)
+                result = train(config, out=out, numbered=arguments.out is None, watcher=watcher)
+    except Interrupted as interruption:
+        screen.end_line()
+        interruption.advice = _advice(folder or (arguments.resume and Path(arguments.resume)))
+        raise
+    except BaseException:
+        screen.end_line()
+        raise
+    screen.finish(result)
+    return 0
+
+
+def _advice(folder: Path | None) -> str:
+    if folder is None:
+        return " before the run began: nothing was kept"
+    again = f"gmengine train --resume {shlex.quote(str(folder))}"
+    return f"; the last finished epoch is in {folder / 'checkpoint.npz'}; go on with: {again}"
+
+
+def _given_fields(arguments: argparse.Namespace) -> dict[str, Any]:
+    if arguments.resume is None and arguments.dataset is None:
+        raise ArgumentError("name a data set, such as: gmengine train digits")
+    if arguments.resume is not None and arguments.out is not None:
+        raise ArgumentError("--resume goes on in the run's own folder; leave out --out")
+    fields = {
+        name: getattr(arguments, name) for name in RunConfig.__dataclass_fields__ if hasattr(arguments, name)
+    }
+    if arguments.network is not None:
+        fields["network"] = dict(_option(text) for text in arguments.network)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ArgumentError(f"--network: expected OPTION=VALUE, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

@@ -1,0 +1,1 @@
+"""Numba kernels: plain loops that read as the specification. They know arrays only."""

@@ -1,0 +1,142 @@
+"""A radix tree over the components of one mixture: where they lie, as integers.
+
+A node is named by one integer, a *reference*: ``v >= 0`` is the inner node `v`, ``~p < 0`` is the leaf at
+position `p` of the Morton order. Inner nodes are numbered in preorder, so that a subtree of L leaves is
+the contiguous range ``v, ..., v + L - 2``, and to count down from its end is to climb from its leaves.
+"""
+
+import numpy as np
+from numba import njit
+
+_ONE = np.uint64(1)
+_SIGN = np.uint64(63)
+_INDEX_BITS = np.uint64(32)
+_INDEX_MASK = np.uint64(0xFFFFFFFF)
+_MORTON_BITS = 30
+_STACK = 66  # a key has 63 bits that can differ, so no path is longer
+
+
+@njit(cache=True, error_model="numpy")
+def bounding_box(weights, means, low, high):
+    """Write the box of the present means; return its longest side (0 if nothing is present)."""
+    low[:], high[:] = np.inf, -np.inf
+    side = 0.0
+    for i in range(weights.shape[0]):
+        if weights[i] != 0.0:
+            for a in range(low.shape[0]):
+                low[a] = min(low[a], means[i, a])
+                high[a] = max(high[a], means[i, a])
+    for a in range(low.shape[0]):
+        side = max(side, high[a] - low[a])
+    return side
+
+
+@njit(cache=True, error_model="numpy")
+def morton_keys(weights, means, low, high, eps, keys, dims):
+    """Write one unique key per present component, (negative, Morton code, index); return how many.
+
+    A coordinate that is a multiple of a cell's side must not fall into the cell below by rounding, hence
+    the small push upwards.
+    """
+    bits = 10 if len(dims) <= 3 else max(1, _MORTON_BITS // len(dims))
+    axes = min(len(dims), _MORTON_BITS)
+    side = 1 << bits
+    cells = np.empty(len(dims), np.int64)
+    count = 0
+    for i in range(weights.shape[0]):
+        if weights[i] == 0.0:
+            continue
+        for a in range(axes):
+            extent = high[a] - low[a]
+            t = (means[i, a] - low[a]) / extent if extent > 0.0 else 0.0
+            cells[a] = min(side - 1, int(np.floor(side * t + side * 64.0 * eps)))
+        code = 0
+        for b in range(bits - 1, -1, -1):
+            for a in range(axes):
+                code = code << 1 | (cells[a] >> b & 1)
+        negative = _ONE << _SIGN if weights[i] < 0.0 else np.uint64(0)
+        keys[count] = negative | np.uint64(code) << _INDEX_BITS | np.uint64(i)
+        count += 1
+    return count
+
+
+@njit(cache=True)
+def _highest_bit(x):
+    x |= x >> np.uint64(1)
+    x |= x >> np.uint64(2)
+    x |= x >> np.uint64(4)
+    x |= x >> np.uint64(8)
+    x |= x >> np.uint64(16)
+    x |= x >> np.uint64(32)
+    return x ^ x >> np.uint64(1)
+
+
+@njit(cache=True)
+def _partition(keys, start, stop, bit):
+    """Move keys without `bit` before keys with it; return where the second part starts."""
+    i, j = start, stop - 1
+    while True:
+        while i <= j and not keys[i] & bit:
+            i += 1
+        while i <= j and keys[j] & bit:
+            j -= 1
+        if i > j:
+            return i
+        keys[i], keys[j] = keys[j], keys[i]
+
+
+@njit(cache=True)
+def _radix_tree(keys, start, stop, root, children, leaves):
+    """Sort ``keys[start:stop]`` and write its tree from node `root` on.
+
+    Radix exchange sort: to part a range at the highest bit in which its keys differ is to make a node.
+    """
+    stack = np.empty((_STACK, 3), np.int64)
+    stack[0, 0], stack[0, 1], stack[0, 2] = root, start, stop
+    top = 1 if stop - start > 1 else 0
+    while top > 0:
+        top -= 1
+        v, lo, hi = stack[top]
+        differing = np.uint64(0)
+        for i in range(lo + 1, hi):
+            differing |= keys[i] ^ keys[lo]
+        middle = _partition(keys, lo, hi, _highest_bit(differing))
+        leaves[v] = hi - lo
+        children[v, 0] = v + 1 if middle - lo > 1 else ~lo
+        children[v, 1] = v + (middle - lo) if hi - middle > 1 else ~middle
+        for side, a, b in ((1, middle, hi), (0, lo, middle)):
+            if b - a > 1:
+                stack[top, 0], stack[top, 1], stack[top, 2] = children[v, side], a, b
+                top += 1
+
+
+@njit(cache=True)
+def sign_trees(keys, children, leaves, order):
+    """Write the Morton order and a tree per sign, positive first; return the number of positive leaves."""
+    count = keys.shape[0]
+    positive = _partition(keys, 0, count, _ONE << _SIGN)
+    _radix_tree(keys, 0, positive, 0, children, leaves)
+    _radix_tree(keys, positive, count, max(positive - 1, 0), children, leaves)
+    for p in range(count):
+        order[p] = np.int32(keys[p] & _INDEX_MASK)
+    return positive
+
+
+@njit(cache=True)
+def root_of(start, stop, node):
+    """Return the reference of the root over leaves ``start, ..., stop - 1`` whose nodes begin at `node`."""
+    return node if stop - start > 1 else ~start
+
+
+@njit(cache=True)
+def size_of(reference, leaves, per_node):
+    """Return how many components a node holds: all its leaves, or `per_node` once they are more."""
+    return 1 if reference < 0 else min(per_node, leaves[reference])
+
+
+@njit(cache=True)
+def first_leaf(reference, children):
+    """Return the position of the leftmost leaf under a node."""
+    while reference >= 0:
+        reference = children[reference, 0]
+    return ~reference

@@ -1,0 +1,132 @@
+"""From the leaves to the selected nodes: every node under a selected one is fitted, bottom-up."""
+
+import numpy as np
+from numba import njit
+
+from gmengine.cpu._morton_tree import first_leaf, size_of
+from gmengine.cpu._node_fit import (
+    choose_masks,
+    choose_representatives,
+    energies,
+    expectation,
+    maximisation,
+    new_components,
+)
+
+SOUND, NON_FINITE, NOT_DEFINITE, OTHER_SIGN, TWO_SIGNS = range(5)
+
+
+@njit(cache=True)
+def slot_of(reference, n_inner, per_node):
+    """Return the first of a node's slots: `per_node` for each inner node, then one for each leaf."""
+    return reference * per_node if reference >= 0 else n_inner * per_node + ~reference
+
+
+@njit(cache=True)
+def leaf_slots(weights, means, covariances, order, centre, n_inner, per_node, dims):
+    """Return slots for all nodes, in which the leaves' are filled: |w|, means from the centre, symmetric C."""
+    K = len(dims)
+    nodes = new_components(n_inner * per_node + order.shape[0], dims)
+    for p in range(order.shape[0]):
+        i, t = order[p], slot_of(~p, n_inner, per_node)
+        nodes.w[t] = abs(weights[i])
+        for a in range(K):
+            nodes.mu[t, a] = means[i, a] - centre[a]
+            for b in range(K):
+                nodes.cov[t, a, b] = 0.5 * (np.float64(covariances[i, a, b]) + covariances[i, b, a])
+    return nodes
+
+
+@njit(cache=True)
+def copy(source, i, target, j, dims):
+    """Copy component i of `source` to component j of `target`."""
+    K = len(dims)
+    target.w[j] = source.w[i]
+    for a in range(K):
+        target.mu[j, a] = source.mu[i, a]
+        for b in range(K):
+            target.cov[j, a, b] = source.cov[i, a, b]
+
+
+@njit(cache=True)
+def collect(v, nodes, children, leaves, per_node, slots, dims):
+    """Copy what the children of node v hold, left before right; return how many."""
+    n_in = 0
+    for side in range(2):
+        c = children[v, side]
+        start = slot_of(c, children.shape[0], per_node)
+        for t in range(start, start + size_of(c, leaves, per_node)):
+            copy(nodes, t, slots, n_in, dims)
+            n_in += 1
+    return n_in
+
+
+@njit(cache=True, error_model="numpy")
+def fit_node(v, n_out, nodes, tree, choices, frozen, extent, eps, slots, fitted, start, scratch, dims):
+    """Fit what the children of node v hold to `n_out` components, ``fitted[start:start + n_out]``.
+
+    Unless `frozen`, representatives and masks are chosen and written first.
+    """
+    children, leaves = tree
+    per_node = choices[0].shape[1] // 2
+    n_in = collect(v, nodes, children, leaves, per_node, slots, dims)
+    if n_in == n_out:
+        for i in range(n_in):
+            copy(slots, i, fitted, start + i, dims)
+        return
+    representatives, masks = choices[0][v], choices[1][v]
+    if not frozen:
+        choose_representatives(slots, n_in, n_out, extent, eps, scratch.labels, representatives)
+        masks[:n_in] = np.uint32((1 << n_out) - 1)
+    energies(slots, n_in, n_out, representatives, masks, scratch, dims)
+    if not frozen:
+        choose_masks(slots, n_in, n_out, eps, masks, scratch, dims)
+    expectation(slots, n_in, n_out, representatives, masks, scratch)
+    maximisation(slots, n_in, n_out, representatives, scratch.share, fitted, start, dims)
+
+
+@njit(cache=True, error_model="numpy")
+def climb(root, nodes, tree, choices, frozen, extent, eps, slots, scratch, dims):
+    """Fit every node strictly below `root`, children before parents (descending preorder)."""
+    leaves = tree[1]
+    per_node = choices[0].shape[1] // 2
+    for v in range(root + leaves[root] - 2, root, -1):
+        n_out = size_of(v, leaves, per_node)
+        fit_node(
+            v, n_out, nodes, tree, choices, frozen, extent, eps, slots, nodes, v * per_node, scratch, dims
+        )
+
+
+@njit(cache=True)
+def write_leaves(weights, means, covariances, order, root, children, count, result, start):
+    """Copy the `count` leaves under `root` to the result, bit for bit."""
+    p = first_leaf(root, children)
+    for k in range(count):
+        i, t = order[p + k], start + k
+        result.w[t] = weights[i]
+        result.mu[t] = means[i]
+        result.cov[t] = covariances[i]
+
+
+@njit(cache=True)
+def write_fit(fitted, count, sign, centre, tiny, result, start, dims):
+    """Write `count` fitted components to the result; none may underflow to an absent one."""
+    K = len(dims)
+    for k in range(count):
+        t = start + k
+        result.w[t] = sign * max(fitted.w[k], tiny)
+        for a in range(K):
+            result.mu[t, a] = fitted.mu[k, a] + centre[a]
+            for b in range(K):
+                result.cov[t, a, b] = fitted.cov[k, a, b]
+
+
+@njit(cache=True)
+def write_padding(result, start):
+    """Write absent components from `start` on."""
+    result.w[start:] = 0.0
+    result.mu[start:] = 0.0
+    for t in range(start, result.w.shape[0]):
+        for a in range(result.cov.shape[1]):
+            for b in range(result.cov.shape[1]):
+                result.cov[t, a, b] = 1.0 if a == b else 0.0

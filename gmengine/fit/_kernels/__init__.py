@@ -1,0 +1,1 @@
+"""What Numba compiles for the fits; imported on the first fit, not with the package."""

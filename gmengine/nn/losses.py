@@ -1,0 +1,48 @@
+"""Losses of class probabilities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gmengine.autograd import arrays, value_of
+from gmengine.backend import Array, namespace
+from gmengine.errors import ArgumentError, ShapeError
+
+
+def negative_log_likelihood(log_probabilities: Any, labels: Array) -> Any:
+    """Return the mean over the batch of minus the log-probability of the true class, a scalar.
+
+    Parameters
+    ----------
+    log_probabilities : array or Tensor, shape (B, classes)
+        For example from `arrays.log_softmax`.
+    labels : integer array, shape (B,)
+        In 0 .. classes - 1; moved to the device of `log_probabilities`.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit or the batch is empty.
+    ArgumentError
+        If a label is no integer or not a class; names its index.
+    """
+    shape = tuple(log_probabilities.shape)
+    if len(shape) != 2 or tuple(labels.shape) != shape[:1] or shape[0] == 0:
+        raise ShapeError(
+            "negative_log_likelihood: expected log-probabilities (B, classes) and labels (B,), B > 0, "
+            f"got {shape} and {tuple(labels.shape)}"
+        )
+    value = value_of(log_probabilities)
+    xp = namespace(value)
+    labels = xp.asarray(labels)
+    if not xp.isdtype(labels.dtype, "integral"):
+        raise ArgumentError(f"negative_log_likelihood: expected integer labels, got {labels.dtype}")
+    good = (labels >= 0) & (labels < shape[1])
+    if not bool(xp.all(good)):
+        i = int(xp.argmin(xp.astype(good, xp.int8)))
+        raise ArgumentError(
+            f"negative_log_likelihood: label {i} is {int(labels[i])}, expected 0 to {shape[1] - 1}"
+        )
+    chosen = labels[:, None] == xp.arange(shape[1], dtype=labels.dtype)[None, :]
+    # where, not a product: 0 * -inf would be NaN
+    return arrays.divide(arrays.sum(arrays.where(chosen, log_probabilities, 0.0)), -float(shape[0]))

@@ -1,0 +1,1 @@
+"""Verbs on mixtures: contract, shapes and differentiation rule. One op, one file."""

@@ -1,0 +1,42 @@
+"""Bound the size of an update."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from gmengine.backend import Array, namespace
+from gmengine.optim._checks import check_finite, check_number
+
+
+def clip_by_global_norm(grads: Mapping[str, Array], max_norm: float) -> tuple[dict[str, Array], float]:
+    """Return the gradients, scaled down so that their joint norm is at most `max_norm`, and that norm.
+
+    ``g * min(1, max_norm / norm)`` with ``norm = sqrt(sum over all entries of all g of g^2)`` before clipping
+    (Pascanu et al., 2013, algorithm 1). Gradients that need no clipping are returned as they are.
+
+    Raises
+    ------
+    ArgumentError
+        If `max_norm` is not a finite number > 0.
+    NonFiniteError
+        If a gradient holds NaN or infinity; names the parameter.
+    """
+    check_number("clip_by_global_norm", "max_norm", max_norm, low=0.0, open_low=True)
+    check_finite("clip_by_global_norm", grads)
+    filled = [g for g in grads.values() if math.prod(g.shape)]
+    # relative to the largest entry: squares of float32 gradients overflow from 1e19 and vanish below 1e-23
+    largest = max((float(namespace(g).max(namespace(g).abs(g))) for g in filled), default=0.0)
+    if largest == 0.0:
+        return dict(grads), 0.0
+    norm = largest * math.sqrt(sum(_sum_of_squares(g, largest) for g in filled))
+    if norm <= max_norm:
+        return dict(grads), norm
+    factor = float(max_norm) / norm
+    return {name: g * factor for name, g in grads.items()}, norm
+
+
+def _sum_of_squares(g: Array, unit: float) -> float:
+    xp = namespace(g)
+    ratio = xp.astype(g, xp.float64) / unit
+    return float(xp.sum(ratio * ratio))

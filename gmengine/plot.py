@@ -1,0 +1,91 @@
+"""Pictures of two-dimensional mixtures (needs matplotlib: ``pip install 'gmengine[plot]'``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gmengine.errors import BackendError, ShapeError
+from gmengine.mixture import Mixture
+from gmengine.ops.evaluate import evaluate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Box = tuple[float, float, float, float]
+
+
+def bounding_box(mixture: Mixture, sigmas: float = 3.0) -> Box:
+    """Return (left, right, low, high) that holds every present component out to `sigmas` deviations."""
+    mixture = _flat(mixture)
+    present = mixture.weights != 0
+    if not present.any():
+        return -1.0, 1.0, -1.0, 1.0
+    means = mixture.means[present]
+    reach = sigmas * np.sqrt(np.diagonal(mixture.covariances[present], axis1=-2, axis2=-1))
+    low, high = (means - reach).min(axis=0), (means + reach).max(axis=0)
+    return float(low[0]), float(high[0]), float(low[1]), float(high[1])
+
+
+def density(axes: Axes, mixture: Mixture, box: Box | None = None, *, pixels: int = 160) -> Any:
+    """Draw the mixture's values, red above zero and blue below, with y downwards as in images.
+
+    Parameters
+    ----------
+    axes : matplotlib Axes
+    mixture : Mixture without batch axes, K = 2
+    box : (left, right, low, high), optional
+        What to show; `bounding_box` of the mixture by default.
+    pixels : int
+        Resolution along x; y follows from the box.
+    """
+    mixture = _flat(mixture)
+    left, right, low, high = box or bounding_box(mixture)
+    rows = max(1, round(pixels * (high - low) / (right - left)))
+    x, y = np.meshgrid(np.linspace(left, right, pixels), np.linspace(low, high, rows))
+    points = np.stack([x, y], axis=-1).reshape(-1, 2).astype(mixture.dtype)
+    values = evaluate(mixture, points).reshape(rows, pixels)
+    limit = float(np.abs(values).max()) or 1.0
+    image = axes.imshow(values, extent=(left, right, high, low), cmap="RdBu_r", vmin=-limit, vmax=limit)
+    axes.set_axis_off()
+    return image
+
+
+def ellipses(axes: Axes, mixture: Mixture, box: Box | None = None, *, sigmas: float = 1.0) -> None:
+    """Draw each present component as its `sigmas` ellipse, red for positive and blue for negative weights.
+
+    The stronger the weight, relative to the largest, the more opaque the ellipse.
+    """
+    patches = _matplotlib("patches")
+    mixture = _flat(mixture)
+    left, right, low, high = box or bounding_box(mixture)
+    largest = float(np.abs(mixture.weights).max(initial=0.0)) or 1.0
+    for weight, mean, covariance in zip(*mixture.arrays, strict=True):
+        if weight == 0:
+            continue
+        variances, directions = np.linalg.eigh(covariance)
+        width, height = 2 * sigmas * np.sqrt(variances)
+        angle = float(np.degrees(np.arctan2(directions[1, 0], directions[0, 0])))
+        colour = "tab:red" if weight > 0 else "tab:blue"
+        alpha = 0.15 + 0.75 * float(abs(weight)) / largest
+        axes.add_patch(patches.Ellipse(mean, width, height, angle=angle, facecolor=colour, alpha=alpha, lw=0))
+    axes.set_xlim(left, right)
+    axes.set_ylim(high, low)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+
+
+def _flat(mixture: Mixture) -> Mixture:
+    if mixture.batch or mixture.dim != 2:
+        raise ShapeError(f"plot: expected one mixture in 2-D, got batch {mixture.batch} in {mixture.dim}-D")
+    return mixture.values().to("cpu")
+
+
+def _matplotlib(module: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(f"matplotlib.{module}")
+    except ImportError:
+        raise BackendError("plot: matplotlib is missing: pip install 'gmengine[plot]'") from None

@@ -1,0 +1,302 @@
+"""The training loop: values in, new values out. Files, threads and printing are other people's business."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gmengine.autograd import Tape, leaves, tree_map, value_and_grad
+from gmengine.backend import Array, to_device
+from gmengine.data import Dataset, batches
+from gmengine.errors import DataError, NonFiniteError
+from gmengine.nn import Network, negative_log_likelihood
+from gmengine.optim import (
+    SGD,
+    Adam,
+    AdamState,
+    ConstantSchedule,
+    OneCycle,
+    PlateauState,
+    ReduceOnPlateau,
+    clip_by_global_norm,
+)
+from gmengine.training.config import RunConfig
+from gmengine.training.metrics import Evaluation, evaluate
+
+Arrays = dict[str, Array]
+
+
+class Model(NamedTuple):
+    """Parameters, and the running statistics that belong to them."""
+
+    params: Arrays
+    state: Arrays
+
+
+class Best(NamedTuple):
+    """The model of the epoch that did best on the validation split; ties in accuracy go to the lower loss."""
+
+    epoch: int
+    accuracy: float
+    loss: float
+    model: Model
+
+
+class Progress(NamedTuple):
+    """All that an interrupted run needs to go on bit for bit; no generator: epochs seed their own."""
+
+    epoch: int
+    step: int
+    model: Model
+    adam: AdamState
+    plateau: PlateauState
+    average: Model | None  # None: the model itself is evaluated
+    best: Best
+    history: tuple[dict[str, Any], ...]  # one dict per epoch: the lines of metrics.jsonl
+
+
+class Tally(NamedTuple):
+    """Sums over the batches of an epoch so far."""
+
+    batches: int = 0
+    samples: int = 0
+    loss: float = 0.0  # times samples
+    correct: int = 0
+
+    @property
+    def mean_loss(self) -> float:
+        return self.loss / self.samples
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.samples
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A network and the rules by which it learns from one training split.
+
+    Parameters
+    ----------
+    config : RunConfig
+    net : Network
+    n_train : int
+        Size of the training split.
+    """
+
+    config: RunConfig
+    net: Network
+    n_train: int
+
+    @property
+    def batch_size(self) -> int:
+        """The configured size, or the whole split where that is smaller."""
+        return min(self.config.batch_size, self.n_train)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many full batches an epoch has; the samples left over differ from epoch to epoch."""
+        return self.n_train // self.batch_size
+
+    @cached_property
+    def adam(self) -> Adam:
+        """The optimiser of the loss."""
+        return Adam(lr=self.config.lr)
+
+    @cached_property
+    def decay(self) -> SGD | None:
+        """The optimiser of the weight decay (paper eq. 8): its own, so that Adam does not rescale it."""
+        rate = self.config.weight_decay * self.config.lr
+        return SGD(lr=rate) if rate > 0 else None
+
+    @cached_property
+    def plateau(self) -> ReduceOnPlateau:
+        """The schedule driven by the validation loss."""
+        return ReduceOnPlateau(mode="min")
+
+    @cached_property
+    def pace(self) -> OneCycle | ConstantSchedule:
+        """The schedule that knows the step alone."""
+        total = self.config.epochs * self.steps_per_epoch
+        if self.config.schedule == "one_cycle" and total > 1:
+            return OneCycle(max_scale=1.0, total_steps=total)
+        return ConstantSchedule()
+
+    def scale(self, progress: Progress) -> float:
+        """Return what all rates are multiplied by at the next step."""
+        return self.pace.scale(progress.step) * progress.plateau.scale
+
+    def init(self) -> Progress:
+        """Return the progress before the first epoch, on the configured device."""
+        params, state = self.net.init(np.random.default_rng(self.config.seed))
+        model = tree_map(lambda a: to_device(a, self.config.device), Model(params, state))
+        return Progress(
+            epoch=0,
+            step=0,
+            model=model,
+            adam=self.adam.init(model.params),
+            plateau=self.plateau.init(),
+            average=model if self.config.average else None,
+            best=Best(0, 0.0, math.inf, model),
+            history=(),
+        )
+
+    def result(self, progress: Progress) -> tuple[int, Model]:
+        """Return the epoch and the model that the run stands for so far."""
+        if self.config.keeps_best:
+            return progress.best.epoch, progress.best.model
+        return progress.epoch, evaluated(progress)
+
+
+def evaluated(progress: Progress) -> Model:
+    """Return the model that is measured: the running average if there is one."""
+    return progress.average or progress.model
+
+
+def train_step(learner: Learner, progress: Progress, batch: Dataset) -> tuple[Progress, float, int]:
+    """Return the progress after one step, the loss of the batch and how many of it were classified correctly.
+
+    Adam on the clipped gradient of the loss, then the decay's own gradient step, both at the scheduled rate.
+
+    Raises
+    ------
+    NonFiniteError
+        If the loss or a gradient is NaN or infinite.
+    """
+
+    def loss(params: Arrays) -> tuple[Any, tuple[Any, Arrays]]:
+        log_probabilities, state = learner.net.apply(
+            params, progress.model.state, batch.mixtures, training=True
+        )
+        return negative_log_likelihood(log_probabilities, batch.labels), (log_probabilities, state)
+
+    (value, (log_probabilities, state)), grads = value_and_grad(loss, aux=True)(progress.model.params)
+    if not math.isfinite(float(value)):
+        raise NonFiniteError(f"the loss is {float(value)}")
+    scale = learner.scale(progress)
+    grads, _ = clip_by_global_norm(grads, learner.config.max_norm)
+    params, adam = learner.adam.update(progress.model.params, grads, progress.adam, scale)
+    model = Model(_decayed(learner, params, scale), state)
+    average = progress.average and _blend(progress.average, model, learner.config.average)
+    hits = to_device(log_probabilities, "cpu").argmax(axis=1) == batch.labels
+    after = progress._replace(step=progress.step + 1, model=model, adam=adam, average=average)
+    return after, float(value), int(hits.sum())
+
+
+def _decayed(learner: Learner, params: Arrays, scale: float) -> Arrays:
+    if learner.decay is None:
+        return params
+    tape = Tape()
+    watched = tape.watch(params)
+    slopes = tape.pull_back(learner.net.weight_decay(watched), leaves(watched))
+    grads = {name: g for name, g in zip(params, slopes, strict=True) if g is not None}  # means do not decay
+    decaying = {name: params[name] for name in grads}
+    updated, _ = learner.decay.update(decaying, grads, learner.decay.init(decaying), scale)
+    return params | updated
+
+
+def _blend(average: Model, model: Model, rate: float) -> Model:
+    pairs = zip(average, model, strict=True)
+    return Model(*({k: rate * old[k] + (1.0 - rate) * new[k] for k in old} for old, new in pairs))
+
+
+def train_epoch(
+    learner: Learner, progress: Progress, train: Dataset, on_batch: Callable[[int, Tally], None] | None = None
+) -> tuple[Progress, Tally]:
+    """Return the progress after all batches of the next epoch, and their sums.
+
+    The order of the samples depends on the seed and the number of the epoch alone.
+
+    Parameters
+    ----------
+    on_batch : callable, optional
+        Is called with the number of the epoch and the sums so far after every batch.
+
+    Raises
+    ------
+    NonFiniteError
+        As `train_step`; names the epoch, the batch and the step.
+    """
+    tally, number = Tally(), progress.epoch + 1
+    rng = np.random.default_rng([learner.config.seed, number])
+    for batch in batches(train, learner.batch_size, rng=rng, drop_last=True):
+        try:
+            progress, loss, correct = train_step(learner, progress, batch)
+        except NonFiniteError as error:
+            where = f"epoch {number}, batch {tally.batches + 1}, step {progress.step + 1}"
+            raise NonFiniteError(f"train: {error} at {where}; try a smaller lr or max_norm") from error
+        n = len(batch)
+        tally = Tally(
+            tally.batches + 1, tally.samples + n, tally.loss + loss * n, tally.correct + correct
+        )
+        if on_batch is not None:
+            on_batch(number, tally)
+    return progress, tally
+
+
+def run_epoch(
+    learner: Learner,
+    progress: Progress,
+    train: Dataset,
+    valid: Dataset,
+    on_batch: Callable[[int, Tally], None] | None = None,
+) -> Progress:
+    """Return the progress after the next epoch and its validation, one line longer in the history."""
+    start = time.perf_counter()
+    progress, tally = train_epoch(learner, progress, train, on_batch)
+    rate = learner.config.lr * learner.scale(progress._replace(step=progress.step - 1))
+    trained = time.perf_counter()
+    found = measured(learner, evaluated(progress), valid)
+    plateau = progress.plateau
+    if learner.config.schedule == "plateau":
+        plateau = learner.plateau.update(found.loss, plateau)
+    line = {
+        "epoch": progress.epoch + 1,
+        "step": progress.step,
+        "train_loss": tally.mean_loss,
+        "train_accuracy": tally.accuracy,
+        "valid_loss": found.loss,
+        "valid_accuracy": found.accuracy,
+        "lr": rate,
+        "seconds": time.perf_counter() - start,
+        "train_seconds": trained - start,
+    }
+    return progress._replace(
+        epoch=progress.epoch + 1,
+        plateau=plateau,
+        best=_better(progress.best, Best(progress.epoch + 1, found.accuracy, found.loss, evaluated(progress))),
+        history=(*progress.history, line),
+    )
+
+
+def _better(old: Best, new: Best) -> Best:
+    return new if old.epoch == 0 or (new.accuracy, -new.loss) > (old.accuracy, -old.loss) else old
+
+
+def measured(learner: Learner, model: Model, dataset: Dataset) -> Evaluation:
+    """Return the evaluation of a model, and raise NonFiniteError if its loss is NaN or infinite."""
+    found = evaluate(learner.net, model.params, model.state, dataset)
+    if not math.isfinite(found.loss):
+        raise NonFiniteError(f"train: the loss of the evaluation is {found.loss}; try a smaller lr")
+    return found
+
+
+def limited(train: Dataset, count: int | None) -> Dataset:
+    """Return the first `count` samples; all of them for None.
+
+    Raises
+    ------
+    DataError
+        If there are not so many.
+    """
+    if count is None:
+        return train
+    if count > len(train):
+        raise DataError(f"limit_train: the training split has {len(train)} samples, not {count}")
+    return train[:count]

@@ -1,0 +1,256 @@
+"""A run from its configuration to the tested network, with its folder kept so that it can go on at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gmengine.backend import Array, to_device
+from gmengine.errors import ArgumentError, DataError
+from gmengine.files import atomic_write
+from gmengine.nn import Network
+from gmengine.training.checkpoint import (
+    CHECKPOINT,
+    Task,
+    load_checkpoint,
+    make_network,
+    save_checkpoint,
+)
+from gmengine.training.config import RunConfig
+from gmengine.training.loop import Learner, Progress, Tally, evaluated, limited, measured, run_epoch
+from gmengine.training.metrics import append_line, write_lines
+from gmengine.training.splits import Splits, load_splits
+
+METRICS, CONFIG = "metrics.jsonl", "config.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: the network that it stands for, how it got there, and how it does on the test split.
+
+    `test` holds accuracy, loss, n and the epoch of the model; beside them what the other choice, of the last epoch
+    and the best on validation, would have given.
+    """
+
+    config: RunConfig
+    net: Network
+    params: dict[str, Array]
+    state: dict[str, Array]
+    history: tuple[dict[str, Any], ...]
+    test: dict[str, Any]
+    folder: Path | None
+
+
+class Start(NamedTuple):
+    """What is known before the first step."""
+
+    config: RunConfig
+    task: Task
+    learner: Learner
+    epoch: int  # finished so far
+    folder: Path | None
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Whom a run tells what happens; the library itself never prints.
+
+    Parameters
+    ----------
+    on_start : callable, optional
+        Is called with a `Start` once the data are loaded and the first checkpoint is written.
+    on_batch : callable, optional
+        Is called with the number of the epoch and the `Tally` of its batches so far.
+    on_epoch : callable, optional
+        Is called with the line of metrics of every epoch, after its checkpoint is written.
+    """
+
+    on_start: Callable[[Start], object] | None = None
+    on_batch: Callable[[int, Tally], None] | None = None
+    on_epoch: Callable[[dict[str, Any]], object] | None = None
+
+
+def train(
+    config: RunConfig,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    numbered: bool = False,
+    on_epoch: Callable[[dict[str, Any]], object] | None = None,
+    watcher: Watcher | None = None,
+) -> Run:
+    """Train a network from the start and test it.
+
+    Parameters
+    ----------
+    config : RunConfig
+    out : path-like, optional
+        Folder for config.json, metrics.jsonl and checkpoint.npz; must not hold a run. Without it nothing is written.
+    numbered : bool
+        If `out` exists, take ``<out>-2``, ``<out>-3``, ... instead.
+    on_epoch : callable, optional
+        Is called with the line of metrics of every epoch; short for ``watcher=Watcher(on_epoch=...)``.
+    watcher : Watcher, optional
+
+    Raises
+    ------
+    ArgumentError
+        If `out` holds a run already, or the layers cannot be read.
+    DataError
+        If the data set is unknown or does not fit.
+    BackendError
+        If the device is not usable.
+    NonFiniteError
+        If the training diverges; the checkpoint of the last good epoch stays.
+    OSError
+        If `out` cannot be written to, found out before any work, or the disk is full; the last checkpoint stays.
+    """
+    make_network(config, dim=2)  # a mistake in the layers is found before anything is touched
+    to_device(np.zeros(1), config.device)
+    folder, made = (None, False) if out is None else _claim(Path(out), numbered)
+    try:
+        splits = load_splits(config)
+        learner = Learner(config, make_network(config, splits.train.mixtures.dim), len(splits.train))
+        task = _task_of(splits, learner.net)
+        progress = learner.init()
+        if folder is not None:
+            save_checkpoint(folder / CHECKPOINT, config, task, progress)
+            _write_words(folder, config, progress)
+    except BaseException:
+        if folder is not None and made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # only if nothing was written
+        raise
+    watcher = watcher or Watcher(on_epoch=on_epoch)
+    return _go_on(Start(config, task, learner, 0, folder), splits, progress, watcher)
+
+
+def resume(
+    run: str | os.PathLike[str],
+    changes: Mapping[str, Any] | None = None,
+    *,
+    on_epoch: Callable[[dict[str, Any]], object] | None = None,
+    watcher: Watcher | None = None,
+) -> Run:
+    """Go on with a run where its checkpoint left it; the result is that of a run that was never interrupted.
+
+    metrics.jsonl is rewritten from the checkpoint. A finished run is tested again.
+
+    Parameters
+    ----------
+    run : path-like
+        The folder that `train` wrote to.
+    changes : mapping, optional
+        Fields of the configuration to change, as far as `RunConfig.continued` allows.
+    on_epoch, watcher
+        As of `train`.
+
+    Raises
+    ------
+    ArgumentError
+        If `changes` contradict the run.
+    DataError
+        If there is no checkpoint, or the data set is no longer what the run began with.
+    FileFormatError
+        If the checkpoint is damaged.
+    """
+    folder = Path(run)
+    changes = dict(changes or {})
+    found = load_checkpoint(folder, changes.get("device"))
+    config = found.config.continued(changes)
+    splits = load_splits(config)
+    if _task_of(splits, found.net) != found.task:
+        raise DataError(f"resume: the data set {config.dataset} is not the one that {folder} was started with")
+    learner = Learner(config, found.net, len(splits.train))
+    for name in (CHECKPOINT, METRICS, CONFIG):
+        for left_over in folder.glob(f".{name}.*.tmp"):  # of a process that was killed while writing
+            left_over.unlink()
+    _write_words(folder, config, found.progress)
+    watcher = watcher or Watcher(on_epoch=on_epoch)
+    start = Start(config, found.task, learner, found.progress.epoch, folder)
+    return _go_on(start, splits, found.progress, watcher)
+
+
+def _go_on(start: Start, splits: Splits, progress: Progress, watcher: Watcher) -> Run:
+    config, learner, folder = start.config, start.learner, start.folder
+    splits = splits.to(config.device)
+    if watcher.on_start is not None:
+        watcher.on_start(start)
+    while progress.epoch < config.epochs:
+        progress = run_epoch(learner, progress, splits.train, splits.valid, watcher.on_batch)
+        # The checkpoint first: it carries the history, from which `resume` writes the lines anew.
+        if folder is not None:
+            save_checkpoint(folder / CHECKPOINT, config, start.task, progress)
+            append_line(folder / METRICS, progress.history[-1])
+        if watcher.on_epoch is not None:
+            watcher.on_epoch(progress.history[-1])
+    test = _test(learner, progress, splits)
+    if folder is not None:
+        append_line(folder / METRICS, {"test": test})
+    _, model = learner.result(progress)
+    return Run(config, learner.net, model.params, model.state, progress.history, test, folder)
+
+
+def _test(learner: Learner, progress: Progress, splits: Splits) -> dict[str, Any]:
+    last = measured(learner, evaluated(progress), splits.test)
+    best = measured(learner, progress.best.model, splits.test)
+    epoch, _ = learner.result(progress)
+    chosen = best if learner.config.keeps_best else last
+    return {
+        "accuracy": chosen.accuracy,
+        "loss": chosen.loss,
+        "n": chosen.n,
+        "epoch": epoch,
+        "last_epoch": progress.epoch,
+        "last_accuracy": last.accuracy,
+        "best_epoch": progress.best.epoch,
+        "best_accuracy": best.accuracy,
+    }
+
+
+def _task_of(splits: Splits, net: Network) -> Task:
+    names = splits.train.class_names
+    if len(names) != net.classes:
+        raise DataError(
+            f"train: the data set has {len(names)} classes, the network {net.classes}: "
+            f"the last layer of {net.spec!r} must have {len(names)} channels"
+        )
+    return Task(splits.train.mixtures.dim, tuple(names), splits.sizes, splits.fingerprint)
+
+
+def _write_words(folder: Path, config: RunConfig, progress: Progress) -> None:
+    """Write config.json and metrics.jsonl, which people and plots read; the checkpoint is what counts."""
+    text = json.dumps(config.to_json(), indent=2) + "\n"
+    atomic_write(folder / CONFIG, lambda handle: handle.write(text.encode()))
+    write_lines(folder / METRICS, progress.history)
+
+
+def _claim(out: Path, numbered: bool) -> tuple[Path, bool]:
+    """Return a folder that can be written to and holds no run, and whether it was made for this."""
+    for i in count(1):
+        folder = out if i == 1 else out.with_name(f"{out.name}-{i}")
+        try:
+            folder.mkdir(parents=True)
+            made = True
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+            made = False
+        if made:
+            break
+        if numbered:
+            continue  # also past an empty folder: another process may have just made it
+        if any((folder / name).exists() for name in (CHECKPOINT, METRICS, CONFIG)):
+            raise ArgumentError(f"out: {folder} holds a run already; resume it or name another folder")
+        break
+    with tempfile.TemporaryFile(dir=folder):  # raises OSError where nothing can be written
+        pass
+    return folder, made

@@ -1,0 +1,41 @@
+"""Hypothesis profiles and the backends that the op tests run on."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from gmengine.backend import to_device
+from gmengine.mixture import Mixture
+from gmengine.testing import asnumpy
+
+settings.register_profile("dev", max_examples=20, deadline=None)
+settings.register_profile("ci", max_examples=50, deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("deep", max_examples=1000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+
+class Backend:
+    """Moves NumPy inputs to the device under test, and results back."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.asarray(np.zeros(1))  # a listed device that cannot be used is an error, never a skip
+
+    def asarray(self, x: Any) -> Any:
+        """Return a NumPy array or Mixture on the device."""
+        return x.to(self.device) if isinstance(x, Mixture) else to_device(np.asarray(x), self.device)
+
+    def asnumpy(self, x: Any) -> Any:
+        """Return an array or Mixture of the device as NumPy."""
+        return asnumpy(x)
+
+
+@pytest.fixture(scope="session", params=os.environ.get("GMENGINE_TEST_BACKENDS", "cpu").split(","))
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Every backend listed in GMENGINE_TEST_BACKENDS, by default the CPU alone."""
+    return Backend(request.param.strip())

@@ -1,0 +1,160 @@
+"""The value type: construction, arithmetic, checks, files."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import gmengine as gm
+from gmengine.errors import ArgumentError, BackendError, DTypeError, NonFiniteError, NotPositiveDefinite, ShapeError
+
+
+def mixture(batch=(2, 3), n=4, dim=2, seed=0, dtype="float64"):
+    rng = np.random.default_rng(seed)
+    a = rng.standard_normal((*batch, n, dim, dim))
+    cov = a @ np.swapaxes(a, -1, -2) + np.eye(dim)
+    return gm.Mixture(rng.standard_normal((*batch, n)), rng.standard_normal((*batch, n, dim)), cov).astype(dtype)
+
+
+def test_properties_and_repr_say_what_it_is():
+    m = mixture(dtype="float32")
+    assert (m.batch, m.n_components, m.dim, len(m)) == ((2, 3), 4, 2, 2)
+    assert m.dtype == np.float32
+    assert repr(m) == "Mixture(batch=(2, 3), components=4, dim=2, float32, cpu)"
+    with pytest.raises(TypeError):
+        len(m[0, 0])
+
+
+def test_lists_become_float64_arrays():
+    m = gm.Mixture([1, -2], [[0, 0], [1, 1]], [[[1, 0], [0, 1]]] * 2)
+    assert m.dtype == np.float64
+    assert m.batch == ()
+
+
+@pytest.mark.parametrize(
+    ("weights", "means", "covariances"),
+    [((2,), (3, 2), (2, 2, 2)), ((2,), (2, 2), (2, 2, 3)), ((), (2,), (2, 2)), ((2,), (2, 0), (2, 0, 0)), ((2,), (2,), (2,))],
+)
+def test_shapes_that_do_not_fit_are_named(weights, means, covariances):
+    with pytest.raises(ShapeError, match="expected weights"):
+        gm.Mixture(np.ones(weights), np.ones(means), np.ones(covariances))
+
+
+def test_mixed_or_integer_dtypes_are_refused():
+    m = mixture()
+    with pytest.raises(DTypeError, match="means float32"):
+        gm.Mixture(m.weights, m.means.astype(np.float32), m.covariances)
+    with pytest.raises(DTypeError, match="int64"):
+        gm.Mixture(np.ones(2, int), np.ones((2, 1), int), np.ones((2, 1, 1), int))
+
+
+def test_what_is_no_array_is_refused():
+    m = mixture()
+    with pytest.raises(BackendError, match="got str"):
+        gm.Mixture("weights", m.means, m.covariances)
+
+
+@pytest.mark.parametrize("key", [0, -1, slice(0, 1), (1, 2), (slice(None), 0), Ellipsis, (Ellipsis, 1), (None, 0)])
+def test_indexing_acts_on_the_batch_axes(key):
+    m = mixture()
+    got = m[key]
+    batch_of_ones = np.ones(m.batch)[key]
+    assert got.batch == batch_of_ones.shape
+    assert got.n_components == m.n_components
+    full = key if isinstance(key, tuple) else (key,)
+    if Ellipsis not in full:
+        full = (*full, Ellipsis)
+    np.testing.assert_array_equal(got.means, m.means[(*full, slice(None), slice(None))])
+
+
+def test_the_component_axis_cannot_be_indexed_by_accident():
+    with pytest.raises(IndexError):
+        mixture()[0, 0, 0]
+
+
+def test_a_sum_of_mixtures_is_the_sum_of_functions():
+    a, b = mixture(seed=1), mixture(batch=(3,), n=2, seed=2)
+    x = np.random.default_rng(0).standard_normal((2, 3, 5, 2))
+    np.testing.assert_allclose(gm.evaluate(a + b, x), gm.evaluate(a, x) + gm.evaluate(b, x), rtol=1e-12)
+    np.testing.assert_allclose(gm.evaluate(a - b, x), gm.evaluate(a, x) - gm.evaluate(b, x), rtol=1e-12)
+    np.testing.assert_allclose(gm.evaluate(-(2.0 * a), x), -2 * gm.evaluate(a, x), rtol=1e-12)
+
+
+def test_a_factor_broadcasts_over_the_batch():
+    m, factor = mixture(), np.arange(3.0)
+    for product in (m * factor, factor * m):
+        np.testing.assert_array_equal(product.weights, m.weights * factor[:, None])
+
+
+def test_sums_that_do_not_fit_are_named():
+    with pytest.raises(ShapeError, match="2-D and 3-D"):
+        mixture() + mixture(dim=3)
+    with pytest.raises(ShapeError, match="do not broadcast"):
+        mixture() + mixture(batch=(4,))
+
+
+def test_arithmetic_is_differentiable():
+    a, b = mixture(batch=(2,)), mixture(batch=(2,), seed=3)
+    gm.check_vjp(lambda p, q: 2.0 * p[0] + q.reshape((2,))[1] - p[1], a, b)
+
+
+def test_isotropic_covariances_are_round():
+    m = gm.Mixture.isotropic(np.ones((2, 3)), np.zeros((2, 3, 2)), np.array([1.0, 2.0, 3.0]))
+    np.testing.assert_array_equal(m.covariances[0, 1], 4 * np.eye(2))
+    assert gm.Mixture.isotropic([1.0], [[0.0, 0.0]], 0.5).covariances[0, 0, 0] == 0.25
+    with pytest.raises(ArgumentError, match="positive"):
+        gm.Mixture.isotropic(np.ones(1), np.zeros((1, 2)), 0.0)
+
+
+def test_isotropic_is_differentiable_in_sigma():
+    gm.check_vjp(lambda s: gm.Mixture.isotropic(np.ones(3), np.zeros((3, 2)), s).covariances, np.array([1.0, 2.0, 0.5]))
+
+
+def test_check_names_the_component_and_its_smallest_eigenvalue():
+    m = mixture()
+    assert m.check() is m
+    cov = m.covariances.copy()
+    cov[1, 2, 3] = [[1.0, 2.0], [2.0, 1.0]]
+    with pytest.raises(NotPositiveDefinite, match=r"\[1, 2, 3\].*smallest eigenvalue is -1"):
+        gm.Mixture(m.weights, m.means, cov).check()
+    cov[1, 2, 3] = [[1.0, 0.5], [0.0, 1.0]]
+    with pytest.raises(NotPositiveDefinite, match="not symmetric"):
+        gm.Mixture(m.weights, m.means, cov).check()
+    w = m.weights.copy()
+    w[0, 1, 2] = np.nan
+    with pytest.raises(NonFiniteError, match=r"weight of component \[0, 1, 2\]"):
+        gm.Mixture(w, m.means, m.covariances).check()
+
+
+def test_absent_components_may_hold_anything():
+    m = mixture()
+    w, mu, cov = (a.copy() for a in m.arrays)
+    w[0, 0, 0], mu[0, 0, 0], cov[0, 0, 0] = 0.0, np.nan, 0.0
+    gm.Mixture(w, mu, cov).check()
+
+
+def test_an_empty_mixture_is_valid():
+    assert mixture(batch=(0,)).check().batch == (0,)
+    assert mixture(n=0).check().n_components == 0
+
+
+def test_a_file_brings_back_the_same_bits(tmp_path):
+    m = mixture(dtype="float32")
+    m.save(tmp_path / "m.npz")
+    back = gm.Mixture.load(tmp_path / "m.npz")
+    for got, want in zip(back.arrays, m.arrays, strict=True):
+        np.testing.assert_array_equal(got, want)
+        assert got.dtype == want.dtype
+
+
+def test_moving_to_where_it_is_costs_nothing_and_unknown_devices_are_named():
+    m = mixture()
+    assert m.to("cpu").weights is m.weights
+    with pytest.raises(BackendError, match="'tpu'"):
+        m.to("tpu")
+
+
+def test_without_cupy_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)  # makes `import cupy` raise ImportError
+    with pytest.raises(BackendError, match="pip install 'gmengine"):
+        mixture().to("cuda")

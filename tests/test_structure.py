@@ -1,0 +1,70 @@
+"""The house: parallel streets, public names, import time, no stray dependencies."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gmengine as gm
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = Path(gm.__file__).parent
+KERNELS = sorted(p.stem for p in (ROOT / "gmengine/cpu").glob("[a-z]*.py"))
+METHODS_OF_REDUCE = {"tree_hem", "top"}
+
+
+def functions(path):
+    return {n.name: n for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("op", KERNELS)
+def test_every_street_has_this_house(op):
+    public = functions(ROOT / f"gmengine/cpu/{op}.py")
+    assert {"forward", "vjp"} <= public.keys()
+    house = "reduce" if op in METHODS_OF_REDUCE else op
+    for path in (f"gmengine/ops/{house}.py", f"bench/bench_{house}.py"):
+        assert (ROOT / path).exists(), path
+    assert list((ROOT / "tests/ops").glob(f"test_{house}*.py"))
+
+
+@pytest.mark.parametrize("op", KERNELS)
+def test_every_vjp_carries_its_derivation(op):
+    text = ast.get_docstring(functions(ROOT / f"gmengine/cpu/{op}.py")["vjp"])
+    assert text is not None
+    assert len(text) > 100
+
+
+def test_every_public_name_exists_and_is_documented():
+    for name in gm.__all__:
+        assert (getattr(gm, name).__doc__ or "").strip(), name
+
+
+def test_importing_gmengine_imports_nothing_heavy():
+    code = "import sys, gmengine; print([m for m in %r if m in sys.modules])"
+    heavy = ["numba", "scipy", "sklearn", "matplotlib", "hypothesis", "cupy", "rich"]
+    out = subprocess.run([sys.executable, "-c", code % heavy], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
+
+
+def test_no_file_has_grown_too_long():
+    long = [
+        str(p.relative_to(ROOT))
+        for folder in ("gmengine", "tests", "bench")
+        for p in (ROOT / folder).rglob("*.py")
+        if len(p.read_text().splitlines()) > 400
+    ]
+    assert long == []
+
+
+def test_nothing_is_pickled():
+    pattern = re.compile(r"allow_pickle\s*=\s*True|^import pickle|\bpickle\.(load|dump)", re.MULTILINE)
+    guilty = [str(p) for p in PACKAGE.rglob("*.py") if pattern.search(p.read_text())]
+    assert guilty == []
+
+
+def test_data_files_are_installed():
+    assert (PACKAGE / "py.typed").exists()
+    assert (PACKAGE / "data/DIGITS_LICENSE.txt").exists()
