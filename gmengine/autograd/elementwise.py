@@ -25,9 +25,9 @@ def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
 
 def same_dtype(op: str, *operands: Any) -> None:
     """Refuse arrays of different dtypes: nothing is promoted silently."""
-    dtypes = [x.dtype for x in operands]
-    if any(d != dtypes[0] for d in dtypes):
-        listing = ", ".join(str(d) for d in dtypes)
+    first = operands[0].dtype
+    if any(x.dtype != first for x in operands):
+        listing = ", ".join(str(x.dtype) for x in operands)
         raise DTypeError(f"{op}: expected arrays of one dtype, got {listing}")
 
 
@@ -35,18 +35,18 @@ def _operands(op: str, x: Any, y: Any) -> tuple[Any, Any]:
     """Return both operands, at least one of them an array, once they are known to fit."""
     # np.float64 is a Python float too: as a number it leaves a float32 array float32.
     if isinstance(y, float | int):
-        y, checked = float(y) if isinstance(y, float) else y, x
+        y, given = float(y) if isinstance(y, float) else y, [x]
     elif isinstance(x, float | int):
-        x, checked = float(x) if isinstance(x, float) else x, y
+        x, given = float(x) if isinstance(x, float) else x, [y]
     else:
-        if getattr(x, "dtype", None) != getattr(y, "dtype", None):
-            namespace(value_of(x), value_of(y))  # says so if the libraries differ
-            same_dtype(op, x, y)
-        return x, y
-    if not hasattr(checked, "dtype"):
-        raise BackendError(
-            f"{op}: expected at least one array, got {type(x).__name__} and {type(y).__name__}"
-        )
+        given = [x, y]
+    if not all(hasattr(v, "dtype") for v in given):
+        raise BackendError(f"{op}: expected arrays or numbers, got {type(x).__name__} and {type(y).__name__}")
+    if len(given) == 2:
+        a, b = value_of(x), value_of(y)
+        if type(a) is not type(b):
+            namespace(a, b)  # says so if the libraries differ
+        same_dtype(op, a, b)
     return x, y
 
 

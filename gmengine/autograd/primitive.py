@@ -78,7 +78,6 @@ class Primitive:
                 residuals,
                 tuple([x.slot if isinstance(x, Tensor) else None for x in inputs]),
                 tuple([t.slot for t in tensors]),
-                tuple([(t.value.shape, t.value.dtype) for t in tensors]),
             )
         )
         return tensors

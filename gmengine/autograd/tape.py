@@ -22,7 +22,6 @@ class Entry(NamedTuple):
     residuals: Any
     parents: tuple[int | None, ...]
     outputs: tuple[int, ...]
-    like: tuple[tuple[tuple[int, ...], Any], ...]  # (shape, dtype) of each output, to make zero cotangents
 
 
 class Tape:
@@ -34,7 +33,7 @@ class Tape:
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
-        self._n_slots = 0
+        self._forms: list[tuple[tuple[int, ...], Any]] = []  # (shape, dtype) of each slot
 
     def watch(self, source: Any) -> Any:
         """Return `source` (an array, a Mixture, or a dict, list or tuple of them) with Tensors for arrays.
@@ -59,8 +58,9 @@ class Tape:
 
     def tensor(self, array: Array) -> Tensor:
         """Return one `array` as a Tensor with a new slot."""
-        self._n_slots += 1
-        return Tensor(as_array(array), self, self._n_slots - 1)
+        array = as_array(array)
+        self._forms.append((array.shape, array.dtype))
+        return Tensor(array, self, len(self._forms) - 1)
 
     def record(self, entry: Entry) -> None:
         """Append one call; its outputs' slots must come from `tensor`."""
@@ -84,21 +84,26 @@ class Tape:
                 raise TapeError(f"gradient: source #{i} was recorded on another tape")
         kept = {s.slot for s in sources}
         for entry in reversed(self._entries):  # append order is a topological order
-            found = [slots.get(o) if o in kept else slots.pop(o, None) for o in entry.outputs]
-            reached = next((c for c in found if c is not None), None)
+            cotangents = [slots.get(o) if o in kept else slots.pop(o, None) for o in entry.outputs]
+            reached = next((c for c in cotangents if c is not None), None)
             if reached is None:
                 continue
-            cotangents = tuple(
-                [
-                    namespace(reached).zeros(like[0], dtype=like[1]) if c is None else c
-                    for c, like in zip(found, entry.like, strict=True)
-                ]
-            )
+            for i, o in enumerate(entry.outputs):
+                if cotangents[i] is None:
+                    shape, dtype = self._forms[o]
+                    cotangents[i] = namespace(reached).zeros(shape, dtype=dtype)
             needs = tuple([p is not None for p in entry.parents])
-            grads = entry.primitive.vjp(entry.residuals, cotangents, needs)
-            for parent, grad in zip(entry.parents, grads, strict=True):
-                if parent is not None and grad is not None:
-                    slots[parent] = grad if parent not in slots else as_array(slots[parent] + grad)
+            grads = entry.primitive.vjp(entry.residuals, tuple(cotangents), needs)
+            for i, (parent, grad) in enumerate(zip(entry.parents, grads, strict=True)):
+                if parent is None or grad is None:
+                    continue
+                shape, dtype = self._forms[parent]
+                if grad.shape != shape or grad.dtype != dtype:  # adding it up would broadcast or promote it
+                    raise TapeError(
+                        f"{entry.primitive.name}: input {i} is {dtype} of shape {tuple(shape)}, "
+                        f"but its vjp returned {grad.dtype} of shape {tuple(grad.shape)}"
+                    )
+                slots[parent] = grad if parent not in slots else as_array(slots[parent] + grad)
         return [slots.get(s.slot) for s in sources]
 
     def _seeds(self, target: Any, cotangent: Any) -> Iterator[tuple[Tensor, Array]]:

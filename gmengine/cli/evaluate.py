@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from gmengine.cli.train import add_threads
-from gmengine.training import evaluate, limited_threads, load_checkpoint, load_part, result_of
+from gmengine.cli.train import add_threads, chosen_device
+from gmengine.training import PARTS, evaluate, limited_threads, load_checkpoint, load_part, result_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,18 +14,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="NAME|FILE", help="another data set than the run's")
     parser.add_argument(
         "--split",
-        choices=("train", "valid", "test", "all"),
+        choices=PARTS,
         help="part of the data set (default: test; all of a data set that the run was not trained on)",
     )
-    parser.add_argument("--device", metavar="NAME", help="another device than the run's")
+    parser.add_argument(
+        "--device", metavar="NAME", help="another device than the run's; also GMENGINE_DEVICE"
+    )
     add_threads(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the accuracy per class and over all."""
-    found = load_checkpoint(arguments.run_folder, arguments.device)
+    found = load_checkpoint(arguments.run_folder, chosen_device(arguments))
     with limited_threads(arguments.threads):
-        part, name, source = load_part(found.config, found.task, arguments.data, arguments.split)
+        part, name, source = load_part(found.config, found.task, found.net, arguments.data, arguments.split)
         epoch, model = result_of(found)
         measured = evaluate(found.net, *model, part)
     print(f"model of epoch {epoch} on {source}, split {name}")

@@ -26,8 +26,11 @@ class Progress:
         self._epochs, self._samples = config.epochs, start.learner.steps_per_epoch * start.learner.batch_size
         self._first, self._began = start.epoch, time.perf_counter()
         words = f"{threads} thread{'s' * (threads != 1)}"
-        print(f"{config.layers} on {config.dataset}: {train} training, {valid} validation, {test} test samples")
-        print(f"{start.learner.net.n_parameters} parameters, {config.dtype}, {config.device}, {words}, run {start.folder}")
+        print(
+            f"{config.layers} on {config.dataset}: {train} training, {valid} validation, {test} test samples"
+        )
+        size = f"{start.learner.net.n_parameters} parameters"
+        print(f"{size}, {config.dtype}, {config.device}, {words}, run {start.folder}")
         if start.epoch:
             print(f"resumed after epoch {start.epoch}")
         sys.stdout.flush()

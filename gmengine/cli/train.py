@@ -6,13 +6,24 @@ import argparse
 import json
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gmengine.cli.progress import Progress
 from gmengine.cli.signals import Interrupted
 from gmengine.errors import ArgumentError
-from gmengine.training import RunConfig, Start, Watcher, environment_options, limited_threads, resume, train
+from gmengine.training import (
+    CHECKPOINT,
+    Run,
+    RunConfig,
+    Start,
+    Watcher,
+    environment_options,
+    limited_threads,
+    resume,
+    train,
+)
 
 _DEFAULT = RunConfig()
 
@@ -20,14 +31,23 @@ _DEFAULT = RunConfig()
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments; a flag that is not given leaves the field of RunConfig alone."""
     add = parser.add_argument
-    add("dataset", nargs="?", metavar="DATASET", help="name of a data set (see gmengine info) or a .npz store")
+    add(
+        "dataset", nargs="?", metavar="DATASET", help="name of a data set (see gmengine info) or a .npz store"
+    )
     add("--out", metavar="RUN", help="folder of the run (default: runs/<dataset>, numbered if it exists)")
     add("--resume", metavar="RUN", help="go on with the run in this folder")
     _field(parser, "layers", str, "SPEC", "channels/components per layer, the input first")
     _field(parser, "epochs", int, "N", "passes over the training split")
     _field(parser, "batch_size", int, "B", "mixtures per step")
     _field(parser, "lr", float, "RATE", "Adam's rate at the peak of the schedule")
-    _field(parser, "schedule", str, None, "of the rate; plateau watches the validation split", RunConfig.SCHEDULES)
+    _field(
+        parser,
+        "schedule",
+        str,
+        None,
+        "of the rate; plateau watches the validation split",
+        RunConfig.SCHEDULES,
+    )
     _field(parser, "weight_decay", float, "RATE", "of the kernels, relative to Adam's rate")
     _field(parser, "max_norm", float, "NORM", "longer gradients are shortened to it")
     _field(parser, "average", float, "DECAY", "running average of the parameters, 0 for none")
@@ -50,6 +70,12 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help=text)
 
 
+def chosen_device(arguments: argparse.Namespace) -> str | None:
+    """Return the device of the flag, else of the environment, else None: the run's own."""
+    device: str | None = arguments.device or environment_options(os.environ).get("device")
+    return device
+
+
 def _field(
     parser: argparse.ArgumentParser,
     name: str,
@@ -66,26 +92,20 @@ def _field(
 
 def run(arguments: argparse.Namespace) -> int:
     """Train or resume; on an interruption say how to go on."""
-    given = _given_fields(arguments)
-    screen, folder = Progress(), None
+    work = _resumption(arguments) if arguments.resume is not None else _new_run(arguments)
+    screen, folder = Progress(), arguments.resume
 
     def on_start(start: Start) -> None:
         nonlocal folder
         folder = start.folder
         screen.begin(start, threads)
 
-    watcher = Watcher(on_start, screen.batch, screen.epoch)
     try:
         with limited_threads(arguments.threads) as threads:
-            if arguments.resume is not None:
-                result = resume(arguments.resume, given, watcher=watcher)
-            else:
-                config = RunConfig(**{**environment_options(os.environ), **given})
-                out = arguments.out or Path("runs", Path(config.dataset).stem)
-                result = train(config, out=out, numbered=arguments.out is None, watcher=watcher)
+            result = work(Watcher(on_start, screen.batch, screen.epoch))
     except Interrupted as interruption:
         screen.end_line()
-        interruption.advice = _advice(folder or (arguments.resume and Path(arguments.resume)))
+        interruption.advice = _advice(folder)
         raise
     except BaseException:
         screen.end_line()
@@ -94,24 +114,37 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _advice(folder: Path | None) -> str:
+def _new_run(arguments: argparse.Namespace) -> Callable[[Watcher], Run]:
+    if arguments.dataset is None:
+        raise ArgumentError("name a data set, such as: gmengine train digits")
+    config = RunConfig(**{**environment_options(os.environ), **_given_fields(arguments)})
+    out = arguments.out or Path("runs", Path(config.dataset).stem)
+    return lambda watcher: train(config, out=out, numbered=arguments.out is None, watcher=watcher)
+
+
+def _resumption(arguments: argparse.Namespace) -> Callable[[Watcher], Run]:
+    if arguments.out is not None:
+        raise ArgumentError("--resume goes on in the run's own folder; leave out --out")
+    changes = _given_fields(arguments)
+    device = chosen_device(arguments)
+    if device is not None:
+        changes["device"] = device
+    return lambda watcher: resume(arguments.resume, changes, watcher=watcher)
+
+
+def _advice(folder: str | Path | None) -> str:
     if folder is None:
         return " before the run began: nothing was kept"
     again = f"gmengine train --resume {shlex.quote(str(folder))}"
-    return f"; the last finished epoch is in {folder / 'checkpoint.npz'}; go on with: {again}"
+    return f"; the last finished epoch is in {Path(folder, CHECKPOINT)}; go on with: {again}"
 
 
 def _given_fields(arguments: argparse.Namespace) -> dict[str, Any]:
-    if arguments.resume is None and arguments.dataset is None:
-        raise ArgumentError("name a data set, such as: gmengine train digits")
-    if arguments.resume is not None and arguments.out is not None:
-        raise ArgumentError("--resume goes on in the run's own folder; leave out --out")
-    fields = {
-        name: getattr(arguments, name) for name in RunConfig.__dataclass_fields__ if hasattr(arguments, name)
-    }
-    if arguments.network is not None:
-        fields["network"] = dict(_option(text) for text in arguments.network)
-    return {name: value for name, value in fields.items() if value is not None}
+    names = RunConfig.__dataclass_fields__
+    fields = {name: value for name, value in vars(arguments).items() if name in names and value is not None}
+    if "network" in fields:
+        fields["network"] = dict(_option(text) for text in fields["network"])
+    return fields
 
 
 def _option(text: str) -> tuple[str, Any]:

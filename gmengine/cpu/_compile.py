@@ -7,11 +7,14 @@ K with all loops over dimensions unrolled.
 """
 
 import hashlib
-from functools import cache
+import sys
+from functools import cache, wraps
 from pathlib import Path
 
 import numpy as np
 from numba import get_num_threads, njit
+
+from gmengine.cpu._threads import share
 
 # Sums may be regrouped, which lets LLVM vectorise them, and multiplications fused with additions. NaN and
 # infinity keep their meaning: kernels must see them to report them.
@@ -20,22 +23,52 @@ FLAGS = {"fastmath": {"contract", "nsz", "reassoc"}, "error_model": "numpy"}
 helper = njit(**FLAGS)
 
 
-@cache
-def _fingerprint():
-    """Return a digest of all sources of this package: Numba watches only the file that holds the kernel."""
+def _sources(module, found):
+    """Collect the source files of `module` and of the modules of this package that its globals come from."""
+    path = sys.modules[module].__file__
+    if path not in found:
+        found.add(path)
+        for value in vars(sys.modules[module]).values():
+            name = getattr(value, "__module__", None) or ""
+            if name.startswith(__package__ + ".") and name in sys.modules:
+                _sources(name, found)
+    return found
+
+
+def _fingerprint(function):
+    """Return a digest of all sources that a kernel is made of: Numba watches only the file that holds it."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    for path in sorted(_sources(function.__module__, set())):
+        digest.update(Path(path).read_bytes())
     return digest.hexdigest()
 
 
-def kernel(function):
-    """Compile `function` on demand, parallel, and cache it on disk until any source of this package changes."""
-    dispatcher = njit(parallel=True, cache=True, **FLAGS)(function)
+def _cached(dispatcher, function):
+    """Make the disk cache of `dispatcher` notice changes in any source of its kernel."""
     cache_file = getattr(dispatcher._cache, "_cache_file", None)
     if cache_file is not None:  # without it Numba's own stamp holds: time and size of the kernel's file
-        cache_file._source_stamp = (cache_file._source_stamp, _fingerprint())
+        cache_file._source_stamp = (cache_file._source_stamp, _fingerprint(function))
     return dispatcher
+
+
+def kernel(function):
+    """Compile `function` on demand, parallel, and cache it on disk until one of its sources changes."""
+    return _cached(njit(parallel=True, cache=True, **FLAGS)(function), function)
+
+
+def threaded(function):
+    """Compile ``function(worker, workers, *args)`` on demand, cached on disk until one of its sources changes.
+
+    What comes back is called as ``function(tasks, *args)`` and shares the tasks out among threads.
+    """
+    compiled = _cached(njit(nogil=True, cache=True, **FLAGS)(function), function)
+
+    @wraps(function)
+    def run(tasks, *args):
+        share(compiled, tasks, args)
+
+    run.compiled = compiled
+    return run
 
 
 @cache
@@ -52,6 +85,17 @@ def n_packed(dim):
 def n_workers(tasks):
     """Return how many workers share `tasks`: one per thread, so that scratch is allocated once per thread."""
     return max(1, min(tasks, get_num_threads()))
+
+
+# Mixtures are cut into slices of their points until this many tasks exist. A constant, not the number of threads:
+# sums over points are grouped by slice, and their bits must not depend on the machine.
+TASKS = 64
+
+
+def n_slices(mixtures, points, limit=TASKS):
+    """Return into how many slices, at most `limit`, the points of each mixture are cut."""
+    blocks = -(-points // 256)
+    return max(1, min(-(-TASKS // max(mixtures, 1)), blocks, limit))
 
 
 def ready(array):

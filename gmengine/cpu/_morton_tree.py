@@ -6,7 +6,8 @@ the contiguous range ``v, ..., v + L - 2``, and to count down from its end is to
 """
 
 import numpy as np
-from numba import njit
+
+from gmengine.cpu._compile import helper
 
 _ONE = np.uint64(1)
 _SIGN = np.uint64(63)
@@ -16,22 +17,24 @@ _MORTON_BITS = 30
 _STACK = 66  # a key has 63 bits that can differ, so no path is longer
 
 
-@njit(cache=True, error_model="numpy")
-def bounding_box(weights, means, low, high):
-    """Write the box of the present means; return its longest side (0 if nothing is present)."""
-    low[:], high[:] = np.inf, -np.inf
-    side = 0.0
+@helper
+def bounding_box(weights, means, low, high, centre):
+    """Write the box of the present means and its centre; return its longest side, 0 if nothing is present."""
+    for a in range(low.shape[0]):
+        low[a], high[a] = np.inf, -np.inf
     for i in range(weights.shape[0]):
         if weights[i] != 0.0:
             for a in range(low.shape[0]):
                 low[a] = min(low[a], means[i, a])
                 high[a] = max(high[a], means[i, a])
+    side = 0.0
     for a in range(low.shape[0]):
         side = max(side, high[a] - low[a])
+        centre[a] = 0.5 * low[a] + 0.5 * high[a]
     return side
 
 
-@njit(cache=True, error_model="numpy")
+@helper
 def morton_keys(weights, means, low, high, eps, keys, dims):
     """Write one unique key per present component, (negative, Morton code, index); return how many.
 
@@ -60,7 +63,7 @@ def morton_keys(weights, means, low, high, eps, keys, dims):
     return count
 
 
-@njit(cache=True)
+@helper
 def _highest_bit(x):
     x |= x >> np.uint64(1)
     x |= x >> np.uint64(2)
@@ -71,7 +74,7 @@ def _highest_bit(x):
     return x ^ x >> np.uint64(1)
 
 
-@njit(cache=True)
+@helper
 def _partition(keys, start, stop, bit):
     """Move keys without `bit` before keys with it; return where the second part starts."""
     i, j = start, stop - 1
@@ -85,7 +88,7 @@ def _partition(keys, start, stop, bit):
         keys[i], keys[j] = keys[j], keys[i]
 
 
-@njit(cache=True)
+@helper
 def _radix_tree(keys, start, stop, root, children, leaves):
     """Sort ``keys[start:stop]`` and write its tree from node `root` on.
 
@@ -96,7 +99,7 @@ def _radix_tree(keys, start, stop, root, children, leaves):
     top = 1 if stop - start > 1 else 0
     while top > 0:
         top -= 1
-        v, lo, hi = stack[top]
+        v, lo, hi = stack[top, 0], stack[top, 1], stack[top, 2]
         differing = np.uint64(0)
         for i in range(lo + 1, hi):
             differing |= keys[i] ^ keys[lo]
@@ -104,37 +107,40 @@ def _radix_tree(keys, start, stop, root, children, leaves):
         leaves[v] = hi - lo
         children[v, 0] = v + 1 if middle - lo > 1 else ~lo
         children[v, 1] = v + (middle - lo) if hi - middle > 1 else ~middle
-        for side, a, b in ((1, middle, hi), (0, lo, middle)):
-            if b - a > 1:
-                stack[top, 0], stack[top, 1], stack[top, 2] = children[v, side], a, b
-                top += 1
+        if hi - middle > 1:
+            stack[top, 0], stack[top, 1], stack[top, 2] = v + middle - lo, middle, hi
+            top += 1
+        if middle - lo > 1:
+            stack[top, 0], stack[top, 1], stack[top, 2] = v + 1, lo, middle
+            top += 1
 
 
-@njit(cache=True)
-def sign_trees(keys, children, leaves, order):
+@helper
+def sign_trees(keys, count, children, leaves, order):
     """Write the Morton order and a tree per sign, positive first; return the number of positive leaves."""
-    count = keys.shape[0]
     positive = _partition(keys, 0, count, _ONE << _SIGN)
-    _radix_tree(keys, 0, positive, 0, children, leaves)
-    _radix_tree(keys, positive, count, max(positive - 1, 0), children, leaves)
-    for p in range(count):
-        order[p] = np.int32(keys[p] & _INDEX_MASK)
+    start, stop, root = 0, positive, 0
+    for _ in range(2):
+        _radix_tree(keys, start, stop, root, children, leaves)
+        start, stop, root = positive, count, max(positive - 1, 0)
+    for p in range(order.shape[0]):
+        order[p] = np.int32(keys[p] & _INDEX_MASK) if p < count else -1
     return positive
 
 
-@njit(cache=True)
+@helper
 def root_of(start, stop, node):
     """Return the reference of the root over leaves ``start, ..., stop - 1`` whose nodes begin at `node`."""
     return node if stop - start > 1 else ~start
 
 
-@njit(cache=True)
+@helper
 def size_of(reference, leaves, per_node):
     """Return how many components a node holds: all its leaves, or `per_node` once they are more."""
     return 1 if reference < 0 else min(per_node, leaves[reference])
 
 
-@njit(cache=True)
+@helper
 def first_leaf(reference, children):
     """Return the position of the leftmost leaf under a node."""
     while reference >= 0:

@@ -10,9 +10,10 @@ vector register holds one quantity for 16 points (AVX-512, float32) while the co
 components are moved to float64 after every CHUNK components, sums over points after every block.
 """
 
+import numpy as np
 from numba.cpython.unsafe.tuple import tuple_setitem
 
-from gmengine.cpu._compile import helper
+from gmengine.cpu._compile import helper, n_packed, zeros
 from gmengine.cpu._exp2 import exp2
 
 LANES = 320
@@ -21,10 +22,28 @@ STEP = 16  # lanes are filled up to a multiple, so that no scalar remainder is l
 
 
 @helper
-def block_length(n_points):
-    """Return the length of equal blocks that cover the points."""
-    blocks = (n_points + LANES - 1) // LANES
-    return (n_points + STEP * blocks - 1) // (STEP * blocks) * STEP if blocks else STEP
+def block_range(n_points, s, slices):
+    """Return (length, start, stop) of slice s: equal blocks cover the points, slices are runs of whole blocks."""
+    blocks = max(1, (n_points + LANES - 1) // LANES)
+    length = max(1, (n_points + STEP * blocks - 1) // (STEP * blocks)) * STEP
+    blocks = (n_points + length - 1) // length
+    return length, s * blocks // slices * length, min((s + 1) * blocks // slices * length, n_points)
+
+
+def zeros_like_pairs(K, S, dtype):
+    """Return zeros whose lengths and types tell kernels (K, T = K (K + 1) / 2, S amplitudes, T in float64)."""
+    return zeros(K, dtype), zeros(n_packed(K), dtype), zeros(S, dtype), zeros(n_packed(K), "float64")
+
+
+@helper
+def lane_dtype(like):
+    return np.array(like).dtype
+
+
+@helper
+def new_lanes(like):
+    """Return uninitialised lanes (len(like), LANES) of the dtype of `like`."""
+    return np.empty((len(like), LANES), lane_dtype(like))
 
 
 @helper
@@ -93,12 +112,11 @@ def _add_scaled(total, factor, v):
 
 @helper
 def _add_outer(total, factor, y):
-    """Return total + factor y y^T, packed; an empty total stays empty."""
+    """Return total + factor y y^T, packed."""
     p = 0
     for k in range(len(y)):
         for m in range(k + 1):
-            if p < len(total):
-                total = tuple_setitem(total, p, total[p] + factor * y[k] * y[m])
+            total = tuple_setitem(total, p, total[p] + factor * y[k] * y[m])
             p += 1
     return total
 
@@ -110,7 +128,8 @@ def _add_values(sums, i, amplitudes, e):
 
 
 @helper
-def _values_of_chunk(rows, first, last, x, length, sums, mean, tri, amp):
+def _values_of_chunk(rows, first, last, x, length, sums, like):
+    mean, tri, amp, _ = like
     K, T = len(mean), len(tri)
     for j in range(first, last):
         mu, a, w = _read(rows, j, 0, mean), _read(rows, j, K, tri), _read(rows, j, K + T, amp)
@@ -119,28 +138,31 @@ def _values_of_chunk(rows, first, last, x, length, sums, mean, tri, amp):
 
 
 @helper
-def pair_values(rows, n, x, length, sums, totals, mean, tri, amp):
+def pair_values(rows, n, x, length, sums, totals, like):
     """Set totals[s, i] = sum_j amplitude_js 2^(-|A_j (x_i - mu_j)|^2) for the points in the lanes `x`.
 
     rows (N, K + T + S): coefficients, of which the first n components count; sums (S, LANES): scratch;
-    totals (S, LANES) float64. mean, tri, amp: zeros of lengths K, T = K(K+1)/2 and S.
+    totals (S, LANES) float64; like: see `zeros_like_pairs`.
     """
-    for s in range(len(amp)):
-        totals[s, :length] = 0.0
+    S = len(like[2])
+    for s in range(S):
+        for i in range(length):
+            totals[s, i] = 0.0
     for first in range(0, n, CHUNK):
-        for s in range(len(amp)):
-            sums[s, :length] = 0
-        _values_of_chunk(rows, first, min(first + CHUNK, n), x, length, sums, mean, tri, amp)
-        for s in range(len(amp)):
+        for s in range(S):
+            for i in range(length):
+                sums[s, i] = 0
+        _values_of_chunk(rows, first, min(first + CHUNK, n), x, length, sums, like)
+        for s in range(S):
             for i in range(length):
                 totals[s, i] += sums[s, i]
 
 
 @helper
-def _add_slopes(sums, i, a, y, h, slope):
-    """sums_i += h A^T y; nothing if `slope` is empty."""
+def _add_slopes(sums, i, a, y, h):
+    """sums_i += h A^T y."""
     K = len(y)
-    for k in range(len(slope)):
+    for k in range(K):
         total = sums[k, i]
         for m in range(k, K):
             total += a[m * (m + 1) // 2 + k] * (h * y[m])
@@ -148,48 +170,53 @@ def _add_slopes(sums, i, a, y, h, slope):
 
 
 @helper
-def _slopes_of_chunk(rows, first, last, x, g, length, sums, moments, mean, tri, amp, slope, order):
+def _slopes_of_chunk(rows, first, last, x, g, length, sums, moments, like, of_points, of_components):
+    mean, tri, amp, _ = like
     K, T, S = len(mean), len(tri), len(amp)
-    zeroth, first_order, second = order
     for j in range(first, last):
         mu, a, w = _read(rows, j, 0, mean), _read(rows, j, K, tri), _read(rows, j, K + T, amp)
-        m0, m1, m2 = zeroth, first_order, second
+        m0, m1, m2 = amp, mean, tri
         for i in range(length):
             y = _whiten(x, i, mu, a)
             e = _density(y)
             gi = _column(g, i, amp)
             h = e * _dot(gi, w)
-            m0 = _add_scaled(m0, e, gi)
-            m1 = _add_scaled(m1, h, y)
-            m2 = _add_outer(m2, h, y)
-            _add_slopes(sums, i, a, y, h, slope)
-        for s in range(len(m0)):
-            moments[j, s] += m0[s]
-        for k in range(len(m1)):
-            moments[j, S + k] += m1[k]
-        for p in range(len(m2)):
-            moments[j, S + K + p] += m2[p]
+            if len(of_components):
+                m0 = _add_scaled(m0, e, gi)
+                m1 = _add_scaled(m1, h, y)
+                m2 = _add_outer(m2, h, y)
+            if len(of_points):
+                _add_slopes(sums, i, a, y, h)
+        if len(of_components):
+            for s in range(S):
+                moments[j, s] += m0[s]
+            for k in range(K):
+                moments[j, S + k] += m1[k]
+            for p in range(T):
+                moments[j, S + K + p] += m2[p]
 
 
 @helper
-def pair_slopes(rows, n, x, g, length, sums, totals, moments, mean, tri, amp, slope, order):
+def pair_slopes(rows, n, x, g, length, sums, totals, moments, like, of_points, of_components):
     """Pull cotangents `g` (S, LANES) of `pair_values` back to points and components, in one pass over pairs.
 
     With e_ij = 2^(-y.y), y = A_j (x_i - mu_j) and h_ij = e_ij sum_s g_si amplitude_js:
 
-    - totals[k, i] = (sum_j h_ij A_j^T y)_k, unless `slope` is empty (else zeros of length K),
-    - moments[j] += (sum_i g_si e_ij, sum_i h_ij y, sum_i h_ij y y^T packed), unless `order`, a triple of zeros
-      of lengths S, K and T, holds empty tuples.
+    - totals[k, i] = (sum_j h_ij A_j^T y)_k, unless `of_points` is the empty tuple,
+    - moments[j] += (sum_i g_si e_ij, sum_i h_ij y, sum_i h_ij y y^T packed), unless `of_components` is.
 
     Lanes past the last point must have cotangent 0.
     """
-    for k in range(len(slope)):
-        totals[k, :length] = 0.0
+    K = len(like[0])
+    for k in range(K):
+        for i in range(length):
+            totals[k, i] = 0.0
     for first in range(0, n, CHUNK):
-        for k in range(len(slope)):
-            sums[k, :length] = 0
+        for k in range(K):
+            for i in range(length):
+                sums[k, i] = 0
         last = min(first + CHUNK, n)
-        _slopes_of_chunk(rows, first, last, x, g, length, sums, moments, mean, tri, amp, slope, order)
-        for k in range(len(slope)):
+        _slopes_of_chunk(rows, first, last, x, g, length, sums, moments, like, of_points, of_components)
+        for k in range(K):
             for i in range(length):
                 totals[k, i] += sums[k, i]

@@ -1,12 +1,12 @@
 """Which nodes of the trees give the result, and how many components each (facts that need no EM)."""
 
 import numpy as np
-from numba import njit
 
+from gmengine.cpu._compile import helper
 from gmengine.cpu._morton_tree import root_of, size_of
 
 
-@njit(cache=True)
+@helper
 def _subtree_masses(weights, order, children, n_nodes):
     mass = np.empty(n_nodes)
     for v in range(n_nodes - 1, -1, -1):
@@ -17,11 +17,11 @@ def _subtree_masses(weights, order, children, n_nodes):
     return mass
 
 
-@njit(cache=True)
-def _share_between_roots(mass, roots, counts, leaves, per_node, n, eps):
+@helper
+def _share_between_roots(mass, roots, n_roots, counts, leaves, per_node, n, eps):
     """Cut the roots' counts so that they sum to `n`: one each, the next to the larger mass per component."""
-    n_roots = roots.shape[0]
-    counts[:n_roots] = 1
+    for k in range(n_roots):
+        counts[k] = 1
     for _ in range(n - n_roots):
         best, best_mass = -1, -1.0
         for k in range(n_roots):
@@ -32,7 +32,7 @@ def _share_between_roots(mass, roots, counts, leaves, per_node, n, eps):
         counts[best] += 1
 
 
-@njit(cache=True)
+@helper
 def _heaviest(mass, selected, n_selected, leaves, per_node, eps):
     """Return the first of the heaviest among the selected nodes that can be opened."""
     heaviest = 0.0
@@ -47,32 +47,32 @@ def _heaviest(mass, selected, n_selected, leaves, per_node, eps):
     return -1
 
 
-@njit(cache=True)
-def _keep_all(order, selected, counts):
+@helper
+def _keep_all(weights, order, present, selected, counts):
     """Select every leaf, in the order of the input."""
-    position = np.full(order.max() + 1, -1)
-    for p in range(order.shape[0]):
+    position = np.empty(weights.shape[0], np.int64)
+    for p in range(present):
         position[order[p]] = p
     k = 0
-    for i in range(position.shape[0]):
-        if position[i] >= 0:
+    for i in range(weights.shape[0]):
+        if weights[i] != 0.0:
             selected[k] = ~position[i]
             counts[k] = 1
             k += 1
     return k
 
 
-@njit(cache=True)
-def select_nodes(weights, order, positive, children, leaves, per_node, eps, selected, counts):
+@helper
+def select_nodes(weights, order, present, positive, children, leaves, per_node, eps, selected, counts):
     """Write the selected nodes and how many components each gives; return their number, -1 if impossible.
 
     From the roots downwards, the heaviest node is replaced by its left child and the right one appended,
     until `n` components are selected (paper section 4.4, but to exactly n). A node whose opening would overshoot is
     not opened but gives as many more components as are missing. Impossible is one component for two signs.
     """
-    n, present = selected.shape[0], order.shape[0]
+    n = selected.shape[0]
     if present <= n:
-        return _keep_all(order, selected, counts) if present else 0
+        return _keep_all(weights, order, present, selected, counts)
     roots = np.empty(2, np.int64)
     n_selected = 0
     if positive > 0:
@@ -90,7 +90,7 @@ def select_nodes(weights, order, positive, children, leaves, per_node, eps, sele
         counts[k] = size_of(roots[k], leaves, per_node)
         count += counts[k]
     if count > n:
-        _share_between_roots(mass, roots[:n_selected], counts, leaves, per_node, n, eps)
+        _share_between_roots(mass, roots, n_selected, counts, leaves, per_node, n, eps)
     while count < n:
         k = _heaviest(mass, selected, n_selected, leaves, per_node, eps)
         left, right = children[selected[k], 0], children[selected[k], 1]

@@ -1,8 +1,8 @@
 """From the leaves to the selected nodes: every node under a selected one is fitted, bottom-up."""
 
 import numpy as np
-from numba import njit
 
+from gmengine.cpu._compile import helper
 from gmengine.cpu._morton_tree import first_leaf, size_of
 from gmengine.cpu._node_fit import (
     choose_masks,
@@ -16,18 +16,24 @@ from gmengine.cpu._node_fit import (
 SOUND, NON_FINITE, NOT_DEFINITE, OTHER_SIGN, TWO_SIGNS = range(5)
 
 
-@njit(cache=True)
+@helper
 def slot_of(reference, n_inner, per_node):
     """Return the first of a node's slots: `per_node` for each inner node, then one for each leaf."""
     return reference * per_node if reference >= 0 else n_inner * per_node + ~reference
 
 
-@njit(cache=True)
-def leaf_slots(weights, means, covariances, order, centre, n_inner, per_node, dims):
+@helper
+def outputs_slot(n_inner, present, per_node):
+    """Return the first of the ``2 per_node`` slots behind all others, in which selected nodes are fitted."""
+    return n_inner * per_node + present
+
+
+@helper
+def leaf_slots(weights, means, covariances, order, present, centre, n_inner, per_node, dims):
     """Return slots for all nodes, in which the leaves' are filled: |w|, means from the centre, symmetric C."""
     K = len(dims)
-    nodes = new_components(n_inner * per_node + order.shape[0], dims)
-    for p in range(order.shape[0]):
+    nodes = new_components(outputs_slot(n_inner, present, per_node) + 2 * per_node, dims)
+    for p in range(present):
         i, t = order[p], slot_of(~p, n_inner, per_node)
         nodes.w[t] = abs(weights[i])
         for a in range(K):
@@ -37,7 +43,7 @@ def leaf_slots(weights, means, covariances, order, centre, n_inner, per_node, di
     return nodes
 
 
-@njit(cache=True)
+@helper
 def copy(source, i, target, j, dims):
     """Copy component i of `source` to component j of `target`."""
     K = len(dims)
@@ -48,9 +54,10 @@ def copy(source, i, target, j, dims):
             target.cov[j, a, b] = source.cov[i, a, b]
 
 
-@njit(cache=True)
-def collect(v, nodes, children, leaves, per_node, slots, dims):
+@helper
+def collect(v, nodes, tree, per_node, slots, dims):
     """Copy what the children of node v hold, left before right; return how many."""
+    children, leaves = tree
     n_in = 0
     for side in range(2):
         c = children[v, side]
@@ -61,72 +68,68 @@ def collect(v, nodes, children, leaves, per_node, slots, dims):
     return n_in
 
 
-@njit(cache=True, error_model="numpy")
-def fit_node(v, n_out, nodes, tree, choices, frozen, extent, eps, slots, fitted, start, scratch, dims):
-    """Fit what the children of node v hold to `n_out` components, ``fitted[start:start + n_out]``.
+@helper
+def climb(root, count, start, nodes, tree, choices, frozen, extent, eps, slots, scratch, dims):
+    """Fit every node under `root` to what it holds, children before parents, and `root` to `count` from `start` on.
 
     Unless `frozen`, representatives and masks are chosen and written first.
     """
     children, leaves = tree
     per_node = choices[0].shape[1] // 2
-    n_in = collect(v, nodes, children, leaves, per_node, slots, dims)
-    if n_in == n_out:
-        for i in range(n_in):
-            copy(slots, i, fitted, start + i, dims)
-        return
-    representatives, masks = choices[0][v], choices[1][v]
-    if not frozen:
-        choose_representatives(slots, n_in, n_out, extent, eps, scratch.labels, representatives)
-        masks[:n_in] = np.uint32((1 << n_out) - 1)
-    energies(slots, n_in, n_out, representatives, masks, scratch, dims)
-    if not frozen:
-        choose_masks(slots, n_in, n_out, eps, masks, scratch, dims)
-    expectation(slots, n_in, n_out, representatives, masks, scratch)
-    maximisation(slots, n_in, n_out, representatives, scratch.share, fitted, start, dims)
+    for v in range(root + leaves[root] - 2, root - 1, -1):
+        n_out = count if v == root else size_of(v, leaves, per_node)
+        t = start if v == root else v * per_node
+        n_in = collect(v, nodes, tree, per_node, slots, dims)
+        if n_in == n_out:
+            for i in range(n_in):
+                copy(slots, i, nodes, t + i, dims)
+            continue
+        representatives, masks = choices[0][v], choices[1][v]
+        if not frozen:
+            choose_representatives(slots, n_in, n_out, extent, eps, scratch.labels, representatives)
+            for i in range(n_in):
+                masks[i] = np.uint32((1 << n_out) - 1)
+        energies(slots, n_in, n_out, representatives, masks, scratch, dims)
+        if not frozen:
+            choose_masks(slots, n_in, n_out, eps, masks, scratch, dims)
+        expectation(slots, n_in, n_out, representatives, masks, scratch)
+        maximisation(slots, n_in, n_out, representatives, scratch.share, nodes, t, dims)
 
 
-@njit(cache=True, error_model="numpy")
-def climb(root, nodes, tree, choices, frozen, extent, eps, slots, scratch, dims):
-    """Fit every node strictly below `root`, children before parents (descending preorder)."""
-    leaves = tree[1]
-    per_node = choices[0].shape[1] // 2
-    for v in range(root + leaves[root] - 2, root, -1):
-        n_out = size_of(v, leaves, per_node)
-        fit_node(
-            v, n_out, nodes, tree, choices, frozen, extent, eps, slots, nodes, v * per_node, scratch, dims
-        )
-
-
-@njit(cache=True)
-def write_leaves(weights, means, covariances, order, root, children, count, result, start):
+@helper
+def write_leaves(weights, means, covariances, order, root, children, count, result, start, dims):
     """Copy the `count` leaves under `root` to the result, bit for bit."""
+    K = len(dims)
     p = first_leaf(root, children)
     for k in range(count):
         i, t = order[p + k], start + k
         result.w[t] = weights[i]
-        result.mu[t] = means[i]
-        result.cov[t] = covariances[i]
+        for a in range(K):
+            result.mu[t, a] = means[i, a]
+            for b in range(K):
+                result.cov[t, a, b] = covariances[i, a, b]
 
 
-@njit(cache=True)
-def write_fit(fitted, count, sign, centre, tiny, result, start, dims):
+@helper
+def write_fit(nodes, first, count, sign, centre, tiny, result, start, dims):
     """Write `count` fitted components to the result; none may underflow to an absent one."""
     K = len(dims)
     for k in range(count):
-        t = start + k
-        result.w[t] = sign * max(fitted.w[k], tiny)
+        s, t = first + k, start + k
+        result.w[t] = sign * max(nodes.w[s], tiny)
         for a in range(K):
-            result.mu[t, a] = fitted.mu[k, a] + centre[a]
+            result.mu[t, a] = nodes.mu[s, a] + centre[a]
             for b in range(K):
-                result.cov[t, a, b] = fitted.cov[k, a, b]
+                result.cov[t, a, b] = nodes.cov[s, a, b]
 
 
-@njit(cache=True)
-def write_padding(result, start):
+@helper
+def write_padding(result, start, dims):
     """Write absent components from `start` on."""
-    result.w[start:] = 0.0
-    result.mu[start:] = 0.0
+    K = len(dims)
     for t in range(start, result.w.shape[0]):
-        for a in range(result.cov.shape[1]):
-            for b in range(result.cov.shape[1]):
+        result.w[t] = 0.0
+        for a in range(K):
+            result.mu[t, a] = 0.0
+            for b in range(K):
                 result.cov[t, a, b] = 1.0 if a == b else 0.0

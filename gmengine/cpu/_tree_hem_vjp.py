@@ -1,16 +1,16 @@
 """The way back through TreeHEM: from the selected nodes to the leaves (derivation: `tree_hem.vjp`)."""
 
 import numpy as np
-from numba import njit
 
-from gmengine.cpu._morton_tree import first_leaf, size_of
-from gmengine.cpu._node_fit import VIRTUAL_SAMPLES, energies, expectation, maximisation
+from gmengine.cpu._compile import helper
+from gmengine.cpu._morton_tree import size_of
+from gmengine.cpu._node_fit import VIRTUAL_SAMPLES, energies, expectation
 from gmengine.cpu._tree_climb import collect, copy, slot_of
 
 
-@njit(cache=True, error_model="numpy")
-def maximisation_vjp(slots, n_in, n_out, share, fitted, g_fitted, g_slots, g_share, dims):
-    """Write the slots' gradients through the moments, and those of their shares."""
+@helper
+def maximisation_vjp(slots, n_in, n_out, share, nodes, g_nodes, start, g_slots, g_share, dims):
+    """Write the slots' gradients through the moments, whose own begin at `start`, and those of the shares."""
     K = len(dims)
     for i in range(n_in):
         g_slots.w[i] = 0.0
@@ -19,28 +19,29 @@ def maximisation_vjp(slots, n_in, n_out, share, fitted, g_fitted, g_slots, g_sha
             for b in range(K):
                 g_slots.cov[i, a, b] = 0.0
         for s in range(n_out):
+            t = start + s
             if share[i, s] == 0.0:
                 g_share[i, s] = 0.0
                 continue
-            rho = share[i, s] * slots.w[i] / fitted.w[s]
+            rho = share[i, s] * slots.w[i] / nodes.w[t]
             first = second = 0.0
             for a in range(K):
-                d = slots.mu[i, a] - fitted.mu[s, a]
-                slope = g_fitted.mu[s, a]
+                d = slots.mu[i, a] - nodes.mu[t, a]
+                slope = g_nodes.mu[t, a]
                 for b in range(K):
-                    e = slots.mu[i, b] - fitted.mu[s, b]
-                    g_cov = g_fitted.cov[s, a, b]
+                    e = slots.mu[i, b] - nodes.mu[t, b]
+                    g_cov = g_nodes.cov[t, a, b]
                     slope += 2.0 * g_cov * e
-                    second += g_cov * (d * e + slots.cov[i, a, b] - fitted.cov[s, a, b])
+                    second += g_cov * (d * e + slots.cov[i, a, b] - nodes.cov[t, a, b])
                     g_slots.cov[i, a, b] += rho * g_cov
-                first += g_fitted.mu[s, a] * d
+                first += g_nodes.mu[t, a] * d
                 g_slots.mu[i, a] += rho * slope
-            g_rho = g_fitted.w[s] + (first + second) / fitted.w[s]
+            g_rho = g_nodes.w[t] + (first + second) / nodes.w[t]
             g_slots.w[i] += share[i, s] * g_rho
             g_share[i, s] = slots.w[i] * g_rho
 
 
-@njit(cache=True, error_model="numpy")
+@helper
 def expectation_vjp(slots, n_in, n_out, representatives, scratch, g_share, g_slots, g_l):
     """Add the weights' gradients through the shares; write those of the log-likelihoods."""
     total = normalised = 0.0
@@ -64,7 +65,7 @@ def expectation_vjp(slots, n_in, n_out, representatives, scratch, g_share, g_slo
         g_slots.w[i] -= normalised / total
 
 
-@njit(cache=True, error_model="numpy")
+@helper
 def energies_vjp(slots, n_in, n_out, representatives, scratch, g_l, g_slots, dims):
     """Add the gradients through the log-likelihoods l_is, whose gradients are `g_l`."""
     K = len(dims)
@@ -104,73 +105,55 @@ def energies_vjp(slots, n_in, n_out, representatives, scratch, g_l, g_slots, dim
                 g_slots.cov[rep, a, b] += 0.5 * g_cov
 
 
-@njit(cache=True, error_model="numpy")
-def node_vjp(v, n_out, nodes, tree, choices, g_fitted, slots, fitted, g_slots, scratch, pairs, dims):
-    """Write to ``g_slots`` the gradients of what the children of node v hold; return how many they are."""
-    children, leaves = tree
-    per_node = choices[0].shape[1] // 2
-    n_in = collect(v, nodes, children, leaves, per_node, slots, dims)
-    if n_in == n_out:
-        for i in range(n_in):
-            copy(g_fitted, i, g_slots, i, dims)
-        return n_in
-    representatives, masks = choices[0][v], choices[1][v]
-    energies(slots, n_in, n_out, representatives, masks, scratch, dims)
-    expectation(slots, n_in, n_out, representatives, masks, scratch)
-    maximisation(slots, n_in, n_out, representatives, scratch.share, fitted, 0, dims)
-    maximisation_vjp(slots, n_in, n_out, scratch.share, fitted, g_fitted, g_slots, pairs[0], dims)
-    expectation_vjp(slots, n_in, n_out, representatives, scratch, pairs[0], g_slots, pairs[1])
-    energies_vjp(slots, n_in, n_out, representatives, scratch, pairs[1], g_slots, dims)
-    return n_in
-
-
-@njit(cache=True, error_model="numpy")
-def descend(
-    root, n_out, nodes, tree, choices, g_nodes, g_fitted, slots, fitted, g_slots, scratch, pairs, dims
-):
-    """Carry the gradient ``g_fitted`` of a selected node's outputs down to its leaves' slots of ``g_nodes``."""
+@helper
+def descend(root, count, start, nodes, tree, choices, g_nodes, slots, g_slots, scratch, pairs, dims):
+    """Carry the gradients of what `root` is fitted to, in the slots from `start` on, down to its leaves' slots."""
     children, leaves = tree
     per_node = choices[0].shape[1] // 2
     for v in range(root, root + leaves[root] - 1):
-        if v > root:
-            n_out = size_of(v, leaves, per_node)
-            for t in range(n_out):
-                copy(g_nodes, v * per_node + t, g_fitted, t, dims)
-        node_vjp(v, n_out, nodes, tree, choices, g_fitted, slots, fitted, g_slots, scratch, pairs, dims)
+        n_out = count if v == root else size_of(v, leaves, per_node)
+        t = start if v == root else v * per_node
+        n_in = collect(v, nodes, tree, per_node, slots, dims)
+        if n_in == n_out:
+            for i in range(n_in):
+                copy(g_nodes, t + i, g_slots, i, dims)
+        else:
+            representatives, masks = choices[0][v], choices[1][v]
+            energies(slots, n_in, n_out, representatives, masks, scratch, dims)
+            expectation(slots, n_in, n_out, representatives, masks, scratch)
+            maximisation_vjp(slots, n_in, n_out, scratch.share, nodes, g_nodes, t, g_slots, pairs[0], dims)
+            expectation_vjp(slots, n_in, n_out, representatives, scratch, pairs[0], g_slots, pairs[1])
+            energies_vjp(slots, n_in, n_out, representatives, scratch, pairs[1], g_slots, dims)
         i = 0
         for side in range(2):
             c = children[v, side]
-            start = slot_of(c, children.shape[0], per_node)
-            for t in range(start, start + size_of(c, leaves, per_node)):
-                copy(g_slots, i, g_nodes, t, dims)
+            first = slot_of(c, children.shape[0], per_node)
+            for u in range(first, first + size_of(c, leaves, per_node)):
+                copy(g_slots, i, g_nodes, u, dims)
                 i += 1
 
 
-@njit(cache=True)
-def pass_to_leaves(g_fitted, root, children, count, g_nodes, n_inner, per_node, dims):
-    """Copy the gradients of leaves that were selected unchanged."""
-    p = first_leaf(root, children)
+@helper
+def load_cotangents(cotangents, start, count, sign, g_nodes, first, dims):
+    """Copy `count` outputs' cotangents to slots, symmetrised and for |w| instead of w."""
+    K = len(dims)
     for k in range(count):
-        copy(g_fitted, k, g_nodes, slot_of(~(p + k), n_inner, per_node), dims)
+        j, t = start + k, first + k
+        g_nodes.w[t] = sign * cotangents.w[j]
+        for a in range(K):
+            g_nodes.mu[t, a] = cotangents.mu[j, a]
+            for b in range(K):
+                g_nodes.cov[t, a, b] = 0.5 * (np.float64(cotangents.cov[j, a, b]) + cotangents.cov[j, b, a])
 
 
-@njit(cache=True)
-def load_cotangent(cotangents, j, sign, target, t, dims):
-    """Copy the cotangent of output j, symmetrised and for |w| instead of w."""
+@helper
+def store_gradients(g_nodes, first, order, present, positive, grads, dims):
+    """Copy the leaves' gradients to the components, symmetrised and for w instead of |w|."""
     K = len(dims)
-    target.w[t] = sign * cotangents.w[j]
-    for a in range(K):
-        target.mu[t, a] = cotangents.mu[j, a]
-        for b in range(K):
-            target.cov[t, a, b] = 0.5 * (np.float64(cotangents.cov[j, a, b]) + cotangents.cov[j, b, a])
-
-
-@njit(cache=True)
-def store_gradient(g_nodes, t, sign, grads, i, dims):
-    """Copy slot t's gradient to component i, symmetrised and for w instead of |w|."""
-    K = len(dims)
-    grads.w[i] = sign * g_nodes.w[t]
-    for a in range(K):
-        grads.mu[i, a] = g_nodes.mu[t, a]
-        for b in range(K):
-            grads.cov[i, a, b] = 0.5 * (g_nodes.cov[t, a, b] + g_nodes.cov[t, b, a])
+    for p in range(present):
+        i, t = order[p], first + p
+        grads.w[i] = g_nodes.w[t] if p < positive else -g_nodes.w[t]
+        for a in range(K):
+            grads.mu[i, a] = g_nodes.mu[t, a]
+            for b in range(K):
+                grads.cov[i, a, b] = 0.5 * (g_nodes.cov[t, a, b] + g_nodes.cov[t, b, a])

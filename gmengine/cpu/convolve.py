@@ -5,39 +5,32 @@ n + N (i + I m). All loops run in this order, so that rows of N components are r
 """
 
 import numpy as np
-from numba import prange
 
-from gmengine.cpu._compile import helper, kernel, ready, zeros
-
-# Parallel work of the vjp per input channel is cut into enough slices of the batch to occupy this many threads.
-# A constant: the order of sums, and so their bits, must not depend on the machine.
-TASKS = 64
+from gmengine.cpu._compile import TASKS, helper, n_packed, ready, threaded, zeros
 
 
-@helper
-def _write(w, mu, cov, kw, kmu, kcov, out_w, out_mu, out_cov, dims):
-    """Write one batch element and output channel."""
+@threaded
+def _forward(worker, workers, data, kern, out, dims):
+    """A task is one batch element and output channel."""
+    w, mu, cov = data
+    kw, kmu, kcov = kern
+    B, I, N = w.shape
+    O, _, M = kw.shape
     K = len(dims)
-    I, N = w.shape
-    for m in range(kw.shape[1]):
-        for i in range(I):
-            for n in range(N):
-                c = n + N * (i + I * m)
-                out_w[c] = kw[i, m] * w[i, n]
-                for k in range(K):
-                    out_mu[c, k] = mu[i, n, k] + kmu[i, m, k]
-                    for e in range(k + 1):
-                        value = cov[i, n, k, e] + kcov[i, m, k, e]
-                        out_cov[c, k, e] = value
-                        out_cov[c, e, k] = value
-
-
-@kernel
-def _forward(w, mu, cov, kw, kmu, kcov, out_w, out_mu, out_cov, dims):
-    B, O = w.shape[0], kw.shape[0]
-    for task in prange(B * O):
+    for task in range(worker, B * O, workers):
         b, o = task // O, task % O
-        _write(w[b], mu[b], cov[b], kw[o], kmu[o], kcov[o], out_w[b, o], out_mu[b, o], out_cov[b, o], dims)
+        out_w, out_mu, out_cov = out[0][b, o], out[1][b, o], out[2][b, o]
+        for m in range(M):
+            for i in range(I):
+                for n in range(N):
+                    c = n + N * (i + I * m)
+                    out_w[c] = kw[o, i, m] * w[b, i, n]
+                    for k in range(K):
+                        out_mu[c, k] = mu[b, i, n, k] + kmu[o, i, m, k]
+                        for e in range(k + 1):
+                            value = cov[b, i, n, k, e] + kcov[o, i, m, k, e]
+                            out_cov[c, k, e] = value
+                            out_cov[c, e, k] = value
 
 
 def forward(weights, means, covariances, kernel_weights, kernel_means, kernel_covariances):
@@ -50,15 +43,16 @@ def forward(weights, means, covariances, kernel_weights, kernel_means, kernel_co
     (B, I, N), (O, _, M), K = weights.shape, kernel_weights.shape, means.shape[-1]
     n_out = I * N * M
     out = tuple(np.empty((B, O, n_out, *(K,) * rank), weights.dtype) for rank in range(3))
-    _forward(*data, *kern, *out, zeros(K, np.int64))
+    _forward(B * O, data, kern, out, zeros(K, np.int64))
     return out, (data[0], kern[0])
 
 
 @helper
-def _add_to_data(weight, w, g_w, g_mu, g_cov, total, dims):
+def _add_to_data(weight, cotangents, total, dims):
     """Add the cotangents of one row, N products with one kernel component, to the data's sums (N, 1 + K + T)."""
+    g_w, g_mu, g_cov = cotangents
     K = len(dims)
-    for n in range(w.shape[0]):
+    for n in range(g_w.shape[0]):
         total[n, 0] += weight * g_w[n]
         p = 1 + K
         for k in range(K):
@@ -69,8 +63,9 @@ def _add_to_data(weight, w, g_w, g_mu, g_cov, total, dims):
 
 
 @helper
-def _add_to_kernel(w, g_w, g_mu, g_cov, total, dims):
+def _add_to_kernel(w, cotangents, total, dims):
     """Add the cotangents of one row to the kernel component's sums (1 + K + T,)."""
+    g_w, g_mu, g_cov = cotangents
     K = len(dims)
     for n in range(w.shape[0]):
         if w[n] == 0.0:
@@ -85,45 +80,48 @@ def _add_to_kernel(w, g_w, g_mu, g_cov, total, dims):
 
 
 @helper
-def _unpack(total, out_w, out_mu, out_cov, index, dims):
-    """Store one component's sums as the gradients of its weight, mean and covariance."""
-    K = len(dims)
-    out_w[index] = total[0]
-    p = 1 + K
-    for k in range(K):
-        out_mu[index, k] = total[1 + k]
-        for e in range(k + 1):
-            out_cov[index, k, e] = total[p]
-            out_cov[index, e, k] = total[p]
-            p += 1
+def _store(w, sums, out_w, out_mu, out_cov, dims):
+    """Store the sums of the components that are present as the gradients of weight, mean and covariance."""
+    for n in range(w.shape[0]):
+        if w[n] == 0.0:
+            continue
+        out_w[n] = sums[n, 0]
+        p = 1 + len(dims)
+        for k in range(len(dims)):
+            out_mu[n, k] = sums[n, 1 + k]
+            for e in range(k + 1):
+                out_cov[n, k, e] = sums[n, p]
+                out_cov[n, e, k] = sums[n, p]
+                p += 1
 
 
-@kernel
-def _vjp(w, kw, g_w, g_mu, g_cov, out_w, out_mu, out_cov, totals, slices, wants, dims):
-    """One task is one input channel and one slice of the batch; totals (slices, O, I, M, 1 + K + T) float64."""
+@threaded
+def _vjp(worker, workers, slices, factors, cotangents, grads, totals, wants, dims):
+    """A task is one input channel and one slice of the batch; totals (slices, O, I, M, 1 + K + T) float64."""
+    w, kw = factors
+    g_w, g_mu, g_cov = cotangents
     B, I, N = w.shape
-    O, M = kw.shape[0], kw.shape[2]
+    O, _, M = kw.shape
     of_data, of_kernel = wants
-    for task in prange(I * slices):
+    sums = np.empty((N, totals.shape[4]))
+    for task in range(worker, I * slices, workers):
         i, s = task // slices, task % slices
-        sums = np.empty((N, totals.shape[4]))
         for b in range(s * B // slices, (s + 1) * B // slices):
             sums[:] = 0.0
             for m in range(M):
                 first = N * (i + I * m)
                 row = slice(first, first + N)
                 for o in range(O):
-                    if kw[o, i, m] == 0.0:
+                    weight = kw[o, i, m]
+                    if weight == 0.0:
                         continue
-                    gw, gmu, gcov = g_w[b, o, row], g_mu[b, o, row], g_cov[b, o, row]
+                    g = g_w[b, o, row], g_mu[b, o, row], g_cov[b, o, row]
                     if of_data:
-                        _add_to_data(kw[o, i, m], w[b, i], gw, gmu, gcov, sums, dims)
+                        _add_to_data(weight, g, sums, dims)
                     if of_kernel:
-                        _add_to_kernel(w[b, i], gw, gmu, gcov, totals[s, o, i, m], dims)
+                        _add_to_kernel(w[b, i], g, totals[s, o, i, m], dims)
             if of_data:
-                for n in range(N):
-                    if w[b, i, n] != 0.0:
-                        _unpack(sums[n], out_w[b, i], out_mu[b, i], out_cov[b, i], n, dims)
+                _store(w[b, i], sums, grads[0][b, i], grads[1][b, i], grads[2][b, i], dims)
 
 
 def vjp(residuals, g_weights, g_means, g_covariances, needs):
@@ -143,11 +141,11 @@ def vjp(residuals, g_weights, g_means, g_covariances, needs):
     (B, I, _), (O, _, M), K = w.shape, kw.shape, g_means.shape[-1]
     wants = any(needs[:3]), any(needs[3:])
     slices = max(1, min(B, -(-TASKS // max(I, 1))))
-    totals = np.zeros((slices, O, I, M, 1 + K + K * (K + 1) // 2) if wants[1] else (slices, 0, 0, 0, 1 + K + K * (K + 1) // 2))
-    of_data = tuple(np.zeros((*w.shape, *(K,) * rank) if wants[0] else (0, 0, 0, *(K,) * rank), w.dtype) for rank in range(3))
+    totals = np.zeros((slices, *(kw.shape if wants[1] else (0, 0, 0)), 1 + K + n_packed(K)))
+    shape = w.shape if wants[0] else (0, 0, 0)
+    of_data = tuple(np.zeros((*shape, *(K,) * rank), w.dtype) for rank in range(3))
     g = ready(g_weights), ready(g_means), ready(g_covariances)
-    dims = zeros(K, np.int64)
-    _vjp(w, kw, *g, *of_data, totals, slices, wants, dims)
+    _vjp(I * slices, slices, (w, kw), g, of_data, totals, wants, zeros(K, np.int64))
     grads = of_data + (_kernel_gradients(totals.sum(axis=0), K, w.dtype) if wants[1] else (None,) * 3)
     return tuple(grad if need else None for grad, need in zip(grads, needs, strict=True))
 

@@ -5,80 +5,46 @@ Both evaluations, of the weights and of their coarse fit, share the pass and so 
 """
 
 import numpy as np
-from numba import prange
 
-from gmengine.cpu._compile import helper, kernel, n_packed, n_slices, n_workers, ready, zeros
-from gmengine.cpu._gaussian import (
-    SCALE,
-    SOUND,
-    add_component_gradient,
-    gather_present,
-    prepare,
-    raise_faults,
+from gmengine.cpu._compile import n_packed, n_slices, ready, threaded
+from gmengine.cpu._gaussian import SOUND, raise_faults
+from gmengine.cpu._pairs import LANES, block_range, load_points, new_lanes, pair_values, zeros_like_pairs
+from gmengine.cpu._relu_parts import (
+    finish,
+    fit_ratio,
+    new_scratch,
+    new_vjp_scratch,
+    pull_back_centres,
+    pull_back_pairs,
+    start,
 )
-from gmengine.cpu._pairs import LANES, block_length, load_points, pair_slopes, pair_values
 
 
-@helper
-def _set_amplitudes(weights, bias, index, n, peaks, rows, coarse, epsilons, relative, first):
-    """Set coarse weights x0 and both amplitudes, w N(mu; mu, C) and x0 N(mu; mu, C); return (e1, e2, e3)."""
-    of_weights, of_values = 1.0, 1.0
-    if relative:
-        of_weights, of_values = 0.0, 0.0
-        for r in range(n):
-            size = abs(float(weights[index[r]]))
-            of_weights += size / n
-            of_values += size * peaks[r] / n
-    e1, e2, e3 = epsilons[0] * of_weights, epsilons[1] * of_values, epsilons[2] * of_values
-    for r in range(n):
-        w = float(weights[index[r]])
-        start = w if w + bias > 0.0 else -max(bias, 0.0)
-        coarse[r] = abs(start) + e1
-        rows[r, first] = w * peaks[r]
-        rows[r, first + 1] = coarse[r] * peaks[r]
-    return e1, e2, e3
-
-
-@helper
-def _ratio(v, u, bias, e2, e3):
-    """Return (b + e2) / (u + e3), the factor of a coarse weight, and the denominator."""
-    rectified = max(v + bias, 0.0) - max(bias, 0.0)
-    denominator = u + e3
-    # Without epsilons u may be 0: then the coarse weight is 0 too, and stays so.
-    return (rectified + e2) / denominator if denominator > 0.0 else 0.0, denominator
-
-
-@kernel
-def _forward(weights, means, covariances, bias, epsilons, relative, out, v, u, faults, slices, workers, like):
-    mean, tri, amp, tri64 = like
+@threaded
+def _forward(worker, workers, slices, inputs, epsilons, relative, outputs, like):
+    """A task is one slice of one mixture's centres; faults (tasks, 2)."""
+    weights, means, covariances, bias = inputs
+    out, v, u, faults = outputs
+    mean, _, amp, _ = like
     M, N = weights.shape
-    K, width = len(mean), len(mean) + len(tri) + len(amp)
-    for worker in prange(workers):
-        index, peaks, coarse = np.empty(N, np.int64), np.empty(N), np.empty(N)
-        rows = np.empty((N, width), weights.dtype)
-        x, sums = np.empty((K, LANES), weights.dtype), np.empty((2, LANES), weights.dtype)
-        totals = np.empty((2, LANES))
-        for task in range(worker, M * slices, workers):
-            m, s = task // slices, task % slices
-            n = gather_present(weights[m], index)
-            fault, where = prepare(weights[m], means[m], covariances[m], index, n, rows, peaks, mean, tri64)
-            faults[task, 0], faults[task, 1] = fault, where
-            if fault != SOUND:
-                continue
-            c = float(bias[m])
-            _, e2, e3 = _set_amplitudes(
-                weights[m], c, index, n, peaks, rows, coarse, epsilons, relative, width - 2
-            )
-            length = block_length(n)
-            blocks = (n + length - 1) // length
-            for block in range(s * blocks // slices, (s + 1) * blocks // slices):
-                start, stop = block * length, min((block + 1) * length, n)
-                filled = load_points(rows, start, stop, x)
-                pair_values(rows, n, x, filled, sums, totals, mean, tri, amp)
-                for r in range(start, stop):
-                    i = index[r]
-                    v[m, i], u[m, i] = totals[0, r - start], totals[1, r - start]
-                    out[m, i] = coarse[r] * _ratio(float(v[m, i]), float(u[m, i]), c, e2, e3)[0]
+    t = new_scratch(N, like)
+    x, sums, totals = new_lanes(mean), new_lanes(amp), np.empty((2, LANES))
+    for task in range(worker, M * slices, workers):
+        m, s = task // slices, task % slices
+        c = float(bias[m])
+        n, fault, where, e2, e3 = start(weights[m], means[m], covariances[m], c, epsilons, relative, t, like)
+        faults[task, 0], faults[task, 1] = fault, where
+        if fault != SOUND:
+            continue
+        length, lower, upper = block_range(n, s, slices)
+        for first in range(lower, upper, length):
+            last = min(first + length, n)
+            filled = load_points(t.rows, first, last, x)
+            pair_values(t.rows, n, x, filled, sums, totals, like)
+            for r in range(first, last):
+                i = t.index[r]
+                v[m, i], u[m, i] = totals[0, r - first], totals[1, r - first]
+                out[m, i] = t.coarse[r] * fit_ratio(float(v[m, i]), float(u[m, i]), c, e2, e3)[0]
 
 
 def forward(weights, means, covariances, bias, *, epsilons, relative):
@@ -93,105 +59,89 @@ def forward(weights, means, covariances, bias, *, epsilons, relative):
     v, u = np.empty_like(out), np.empty_like(out)
     faults = np.zeros((M * slices, 2), np.int64)
     epsilons = tuple(float(e) for e in epsilons)
-    like = _zeros(K, weights.dtype)
-    _forward(*inputs, epsilons, bool(relative), out, v, u, faults, slices, n_workers(M * slices), like)
+    like = zeros_like_pairs(K, 2, weights.dtype)
+    _forward(M * slices, slices, inputs, epsilons, bool(relative), (out, v, u, faults), like)
     raise_faults("relu", faults[::slices], inputs[2])
     return out, (*inputs, v, u, epsilons, bool(relative))
 
 
-def _zeros(K, dtype):
-    """Return zeros that tell the kernels the lengths and types of (mean, A, amplitudes, A in float64)."""
-    return zeros(K, dtype), zeros(n_packed(K), dtype), zeros(2, dtype), zeros(n_packed(K), "float64")
+@threaded
+def _vjp(worker, workers, slices, inputs, values, g, grads, moments, like):
+    """A task is one slice of one mixture's centres.
 
-
-@helper
-def _pull_back_points(g, v, u, bias, e2, e3, index, n, coarse, g_coarse, g_values):
-    """Set the cotangents of x0 (direct part), v and u at every centre; return those of (bias, e2, e3).
-
-    g_values (2, N): cotangents of v and of u, in the dtype of the pair loops.
+    If a mixture is several slices they sum into moments (tasks, N, 2 + K + T) of their own, for `_add_slices`.
     """
-    g_bias, g_e2, g_e3 = 0.0, 0.0, 0.0
-    for r in range(n):
-        i = index[r]
-        ratio, denominator = _ratio(float(v[i]), float(u[i]), bias, e2, e3)
-        g_coarse[r] = float(g[i]) * ratio
-        g_b = float(g[i]) * coarse[r] / denominator if denominator > 0.0 else 0.0
-        g_u = -g_b * ratio
-        passes = 1.0 if float(v[i]) + bias > 0.0 else 0.0
-        g_bias += g_b * (passes - (1.0 if bias > 0.0 else 0.0))
-        g_e2 += g_b
-        g_e3 += g_u
-        g_values[0, r] = g_b * passes
-        g_values[1, r] = g_u
-    return g_bias, g_e2, g_e3
-
-
-@helper
-def _pull_back_pairs(
-    rows, n, index, g_values, moments, g_means, s, slices, x, g_lanes, sums, totals, mean, tri, amp
-):
-    """Take this slice's centres through `pair_slopes`: fill `moments`, and set their part of `g_means`."""
-    K = len(mean)
-    moments[:n] = 0.0
-    length = block_length(n)
-    blocks = (n + length - 1) // length
-    for block in range(s * blocks // slices, (s + 1) * blocks // slices):
-        start, stop = block * length, min((block + 1) * length, n)
-        filled = load_points(rows, start, stop, x)
-        for a in range(2):
-            for r in range(filled):
-                g_lanes[a, r] = g_values[a, start + r] if start + r < stop else 0.0
-        order = amp, mean, tri
-        pair_slopes(rows, n, x, g_lanes, filled, sums, totals, moments, mean, tri, amp, mean, order)
-        for r in range(start, stop):
-            for k in range(K):
-                g_means[index[r], k] = -totals[k, r - start] * (1.0 / SCALE)
-
-
-@helper
-def _finish(
-    weights, bias, epsilons, relative, g_scalars, index, n, rows, peaks, g_coarse, moments, g_weights, g_means,
-    g_covariances, mean, tri64,
-):  # fmt: skip
-    """From the moments to the gradients of one mixture; returns the gradient of its bias."""
-    first = len(mean) + len(tri64)
-    g_bias, g_e2, g_e3 = g_scalars
-    g_e1 = 0.0
-    for r in range(n):
-        g_coarse[r] += peaks[r] * moments[r, 1]
-        g_e1 += g_coarse[r]
-    of_weights = epsilons[0] * g_e1 / n if relative else 0.0
-    of_values = (epsilons[1] * g_e2 + epsilons[2] * g_e3) / n if relative else 0.0
-    for r in range(n):
-        i = index[r]
-        w = float(weights[i])
-        sign = 1.0 if w > 0.0 else -1.0
-        g_w = peaks[r] * moments[r, 0] + sign * (of_weights + of_values * peaks[r])
-        if w + bias > 0.0:
-            g_w += sign * g_coarse[r]
-        elif bias > 0.0:
-            g_bias += g_coarse[r]
-        g_weights[i] = g_w
-        h = float(rows[r, first]) * moments[r, 0] + float(rows[r, first + 1]) * moments[r, 1]
-        # A peak's derivative with respect to C is -1/2 peak C^-1, like that of a pair at distance 0.
-        h += of_values * abs(w) * peaks[r]
-        add_component_gradient(rows, r, moments, 2, h, g_means[i], g_covariances[i], mean, tri64)
-    return g_bias
-
-
-@kernel
-def _vjp(
-    weights, means, covariances, bias, v, u, epsilons, relative, g, g_weights, g_means, g_covariances, g_bias,
-    slices, workers, like,
-):  # fmt: skip
-    mean, tri, amp, tri64 = like
+    weights, means, covariances, bias = inputs
+    v, u, epsilons, relative = values
     M, N = weights.shape
-    K, width = len(mean), len(mean) + len(tri) + len(amp)
-    dtype = weights.dtype
-    # Slices of one mixture sum into moments of their own, which its first slice's task adds up in fixed order.
-    for worker in prange(workers):
-        index, peaks, coarse, g_coarse = np.empty(N, np.int64), np.empty(N), np.empty(N), np.empty(N)
-        rows, g_values = np.empty((N, width), dtype), np.empty((2, N), dtype)
-        x, g_lanes, sums = np.empty((K, LANES), dtype), np.empty((2, LANES), dtype), np.empty((K, LANES), dtype)
-        totals = np.empty((K, LANES))
-        moments = np.empty((N, width))
+    t = new_scratch(N, like)
+    p = new_vjp_scratch(N, like)
+    for task in range(worker, M * slices, workers):
+        m, s = task // slices, task % slices
+        c = float(bias[m])
+        n, _, _, e2, e3 = start(weights[m], means[m], covariances[m], c, epsilons, relative, t, like)
+        scalars = pull_back_centres(g[m], v[m], u[m], c, e2, e3, n, t, p)
+        sums = p.moments if slices == 1 else moments[task]
+        pull_back_pairs(t, p, n, sums, grads[1][m], s, slices, like)
+        if slices == 1:
+            finish(m, inputs, epsilons, relative, scalars, n, t, p, sums, grads, like)
+
+
+@threaded
+def _add_slices(worker, workers, slices, inputs, values, g, grads, moments, like):
+    """Add up the moments of each mixture's slices, in their order, and finish its gradients."""
+    weights, means, covariances, bias = inputs
+    v, u, epsilons, relative = values
+    M, N = weights.shape
+    t, p = new_scratch(N, like), new_vjp_scratch(N, like)
+    for m in range(worker, M, workers):
+        c = float(bias[m])
+        n, _, _, e2, e3 = start(weights[m], means[m], covariances[m], c, epsilons, relative, t, like)
+        scalars = pull_back_centres(g[m], v[m], u[m], c, e2, e3, n, t, p)
+        sums = moments[m * slices]
+        for s in range(1, slices):
+            for r in range(n):
+                for q in range(sums.shape[1]):
+                    sums[r, q] += moments[m * slices + s, r, q]
+        finish(m, inputs, epsilons, relative, scalars, n, t, p, sums, grads, like)
+
+
+def vjp(residuals, g_out, needs):
+    """Return the gradients of weights, means, covariances and bias, None where `needs` is False.
+
+    Per mixture, over present components, with bias c, c+ = max(c, 0) and G_ij = N(mu_i; mu_j, C_j):
+
+        w0_i = w_i if w_i + c > 0 else -c+     x0_i = |w0_i| + e1
+        v_i = sum_j w_j G_ij                   u_i = sum_j x0_j G_ij
+        b_i = max(v_i + c, 0) - c+             x_i = x0_i R_i,   R_i = (b_i + e2) / D_i,   D_i = u_i + e3
+
+    Backwards, from the cotangent g of x:
+
+        g_x0_i = g_i R_i      g_b_i = g_i x0_i / D_i      g_u_i = -g_b_i R_i      g_v_i = g_b_i [v_i + c > 0]
+        g_c = sum_i g_b_i ([v_i + c > 0] - [c > 0])       g_e2 = sum_i g_b_i      g_e3 = sum_i g_u_i
+
+    The pass over pairs gives, with h_ij = (g_v_i w_j + g_u_i x0_j) G_ij, d = mu_i - mu_j and P = C^-1:
+
+        g_w_j += sum_i g_v_i G_ij              g_x0_j += sum_i g_u_i G_ij
+        g_mu_i -= sum_j h_ij P_j d             g_mu_j += sum_i h_ij P_j d
+        g_C_j  += 1/2 sum_i h_ij (P_j d d^T P_j - P_j)
+
+    and then g_e1 = sum_i g_x0_i; where w_j + c > 0, g_w_j += g_x0_j sign(w_j), else g_c += g_x0_j [c > 0].
+    Relative epsilons are e1 = eps1 s_w and e2, e3 = eps2 s_v, eps3 s_v, with means over the n components present
+    s_w = mean |w_i| and s_v = mean |w_i| G_ii, so that with g_s_w = eps1 g_e1 and g_s_v = eps2 g_e2 + eps3 g_e3
+
+        g_w_i += sign(w_i) (g_s_w + g_s_v G_ii) / n        g_C_i += -1/2 g_s_v |w_i| G_ii P_i / n
+    """
+    *inputs, v, u, epsilons, relative = residuals
+    M, N, K = inputs[1].shape
+    columns = 2 + K + n_packed(K)
+    # At most 64 MB of moments beside those of one slice.
+    slices = n_slices(M, N, limit=max(1, (1 << 23) // max(1, M * N * columns)))
+    grads = tuple(np.zeros_like(a) for a in inputs)
+    moments = np.empty((M * slices if slices > 1 else 0, N, columns))
+    like = zeros_like_pairs(K, 2, v.dtype)
+    args = slices, tuple(inputs), (v, u, epsilons, relative), ready(g_out), grads, moments, like
+    _vjp(M * slices, *args)
+    if slices > 1:
+        _add_slices(M, *args)
+    return tuple(grad if need else None for grad, need in zip(grads, needs, strict=True))

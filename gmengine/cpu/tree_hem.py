@@ -7,13 +7,14 @@ A plan is a tuple of integer arrays; M mixtures of N components, at most n of th
 - ``children (M, N - 1, 2)`` and ``leaves (M, N - 1)``: the inner nodes (`_morton_tree` tells the numbering),
 - ``selected (M, n)`` and ``offsets (M, n + 1)``: the nodes that give the result, and where their
   components begin in it; a node past the last one gives none,
-- ``representatives (M, N - 1, 2T)`` and ``masks (M, N - 1, 2T)``: of every node that is fitted, the slot that each
-  output starts from, and as bits the outputs that each slot may belong to.
+- ``representatives (M, N - 1, 2T)`` and ``masks (M, N - 1, 2T)``: of every node that is fitted, the slot that
+  each output starts from, and as bits the outputs that each slot may belong to.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from gmengine.cpu._compile import helper, kernel, ready
 from gmengine.cpu._morton_tree import bounding_box, first_leaf, morton_keys, sign_trees
 from gmengine.cpu._node_fit import Components, invert, new_components, new_scratch
 from gmengine.cpu._selection import select_nodes
@@ -24,204 +25,161 @@ from gmengine.cpu._tree_climb import (
     SOUND,
     TWO_SIGNS,
     climb,
-    copy,
-    fit_node,
     leaf_slots,
+    outputs_slot,
+    slot_of,
     write_fit,
     write_leaves,
     write_padding,
 )
-from gmengine.cpu._tree_hem_vjp import descend, load_cotangent, pass_to_leaves, store_gradient
+from gmengine.cpu._tree_hem_vjp import descend, load_cotangents, store_gradients
 from gmengine.errors import ArgumentError, NonFiniteError, NotPositiveDefinite
 
 
-@njit(cache=True, error_model="numpy")
-def _first_fault(weights, means, covariances, dims):
+@helper
+def _first_fault(weights, means, covariances, work, dims):
     """Return (code, component) of the first present component that is no Gaussian."""
     K = len(dims)
-    work = np.empty((2, K, K))
     for i in range(weights.shape[0]):
         if weights[i] == 0.0:
             continue
-        total = weights[i] - weights[i]
+        finite = np.isfinite(weights[i])
         for a in range(K):
-            total += means[i, a] - means[i, a]
+            finite &= np.isfinite(means[i, a])
             for b in range(K):
                 work[0, a, b] = covariances[i, a, b]
-                total += covariances[i, a, b] - covariances[i, a, b]
-        if not total == 0.0:
+                finite &= np.isfinite(covariances[i, a, b])
+        if not finite:
             return NON_FINITE, i
         if np.isnan(invert(work[0], work[1], dims)):
             return NOT_DEFINITE, i
     return SOUND, 0
 
 
-@njit(cache=True)
-def _follows(weights, order, positive):
-    """Return (code, component): whether the present components and their signs are those of the plan."""
+@helper
+def _first_stranger(weights, order, positive):
+    """Return (code, component) of the first component whose sign is not the one in the plan."""
     present = 0
     for i in range(weights.shape[0]):
         present += weights[i] != 0.0
     for p in range(order.shape[0]):
         i = order[p]
         if i < 0:
-            return (SOUND, 0) if present == p else (OTHER_SIGN, -1)
-        if (weights[i] > 0.0) != (p < positive) or weights[i] == 0.0:
+            return SOUND if present == p else OTHER_SIGN, -1
+        if weights[i] == 0.0 or (weights[i] > 0.0) != (p < positive):
             return OTHER_SIGN, i
     return SOUND, 0
 
 
-@njit(cache=True, error_model="numpy")
-def _centre(low, high, centre):
-    for a in range(low.shape[0]):
-        centre[a] = 0.5 * low[a] + 0.5 * high[a]
-
-
-@njit(cache=True, error_model="numpy")
-def _grow(weights, means, low, high, eps, plan, dims):
-    """Write the discrete part of a plan that needs no EM; return the number of leaves, or a fault."""
+@helper
+def _decide(weights, means, low, high, eps, m, plan, dims):
+    """Write what a plan decides before any EM; return whether it can be done."""
     order, positive, children, leaves, selected, offsets = plan[:6]
-    per_node = plan[6].shape[1] // 2
+    per_node = plan[6].shape[2] // 2
     keys = np.empty(weights.shape[0], np.uint64)
     present = morton_keys(weights, means, low, high, eps, keys, dims)
-    order[present:] = -1
-    positive[0] = sign_trees(keys[:present], children, leaves, order)
-    counts = np.zeros(selected.shape[0], np.int64)
+    positive[m] = sign_trees(keys, present, children[m], leaves[m], order[m])
+    counts = np.empty(selected.shape[1], np.int64)
     chosen = select_nodes(
-        weights, order[:present], positive[0], children, leaves, per_node, eps, selected, counts
+        weights, order[m], present, positive[m], children[m], leaves[m], per_node, eps, selected[m], counts
     )
-    offsets[0] = 0
-    for k in range(selected.shape[0]):
+    offsets[m, 0] = 0
+    for k in range(selected.shape[1]):
+        offsets[m, k + 1] = offsets[m, k] + (counts[k] if k < chosen else 0)
         if k >= chosen:
-            selected[k] = 0
-        offsets[k + 1] = offsets[k] + counts[k]
-    return chosen
+            selected[m, k] = 0
+    return chosen >= 0
 
 
-@njit(cache=True, error_model="numpy")
-def _reduce_one(weights, means, covariances, eps, tiny, frozen, plan, result, dims):
-    """Reduce one mixture; unless `frozen`, write its plan on the way. Return (code, component)."""
-    fault = _first_fault(weights, means, covariances, dims)
-    if fault[0] == SOUND and frozen:
-        fault = _follows(weights, plan[0], plan[1][0])
-    if fault[0] != SOUND:
-        return fault
-    order, positive, children, leaves, selected, offsets = plan[:6]
-    choices = plan[6:]
-    per_node = choices[0].shape[1] // 2
-    K = len(dims)
-    low, high, centre = np.empty(K), np.empty(K), np.empty(K)
-    extent = bounding_box(weights, means, low, high)
-    if not frozen and _grow(weights, means, low, high, eps, plan, dims) < 0:
-        return TWO_SIGNS, 0
-    _centre(low, high, centre)
+@helper
+def _n_present(order):
     present = 0
     while present < order.shape[0] and order[present] >= 0:
         present += 1
-    nodes = leaf_slots(
-        weights, means, covariances, order[:present], centre, children.shape[0], per_node, dims
-    )
-    slots, fitted = new_components(2 * per_node, dims), new_components(2 * per_node, dims)
+    return present
+
+
+@helper
+def _reduce_one(weights, means, covariances, eps, tiny, frozen, m, plan, result, dims):
+    """Reduce mixture m; unless `frozen`, write its plan on the way. Return (code, component)."""
+    K, per_node = len(dims), plan[6].shape[2] // 2
     scratch = new_scratch(2 * per_node, dims)
+    code, i = _first_fault(weights, means, covariances, scratch.squares, dims)
+    if code == SOUND and frozen:
+        code, i = _first_stranger(weights, plan[0][m], plan[1][m])
+    if code != SOUND:
+        return code, i
+    low, high, centre = np.empty(K), np.empty(K), np.empty(K)
+    extent = bounding_box(weights, means, low, high, centre)
+    if not frozen and not _decide(weights, means, low, high, eps, m, plan, dims):
+        return TWO_SIGNS, 0
+    order, positive, children, leaves = plan[0][m], plan[1][m], plan[2][m], plan[3][m]
+    selected, offsets, choices = plan[4][m], plan[5][m], (plan[6][m], plan[7][m])
+    present, n_inner = _n_present(order), children.shape[0]
+    nodes = leaf_slots(weights, means, covariances, order, present, centre, n_inner, per_node, dims)
+    slots, first = new_components(2 * per_node, dims), outputs_slot(n_inner, present, per_node)
     for k in range(selected.shape[0]):
         v, start, count = selected[k], offsets[k], offsets[k + 1] - offsets[k]
         if count == 0:
             break
         if v < 0 or leaves[v] == count:
-            write_leaves(weights, means, covariances, order, v, children, count, result, start)
+            write_leaves(weights, means, covariances, order, v, children, count, result, start, dims)
             continue
-        climb(v, nodes, (children, leaves), choices, frozen, extent, eps, slots, scratch, dims)
-        fit_node(
-            v, count, nodes, (children, leaves), choices, frozen, extent, eps, slots, fitted, 0, scratch, dims
-        )
-        sign = 1.0 if first_leaf(v, children) < positive[0] else -1.0
-        write_fit(fitted, count, sign, centre, tiny, result, start, dims)
-    write_padding(result, offsets[selected.shape[0]])
+        climb(v, count, first, nodes, (children, leaves), choices, frozen, extent, eps, slots, scratch, dims)
+        sign = 1.0 if first_leaf(v, children) < positive else -1.0
+        write_fit(nodes, first, count, sign, centre, tiny, result, start, dims)
+    write_padding(result, offsets[selected.shape[0]], dims)
     return SOUND, 0
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@kernel
 def _reduce_all(weights, means, covariances, eps, tiny, frozen, plan, out, faults, dims):
-    order, positive, children, leaves, selected, offsets, representatives, masks = plan
     for m in prange(weights.shape[0]):
-        faults[m] = _reduce_one(
-            weights[m],
-            means[m],
-            covariances[m],
-            eps,
-            tiny,
-            frozen,
-            (
-                order[m],
-                positive[m : m + 1],
-                children[m],
-                leaves[m],
-                selected[m],
-                offsets[m],
-                representatives[m],
-                masks[m],
-            ),
-            Components(out[0][m], out[1][m], out[2][m]),
-            dims,
+        result = Components(out[0][m], out[1][m], out[2][m])
+        code, i = _reduce_one(
+            weights[m], means[m], covariances[m], eps, tiny, frozen, np.int64(m), plan, result, dims
         )
+        faults[m, 0], faults[m, 1] = code, i
 
 
-@njit(cache=True, error_model="numpy")
-def _vjp_one(weights, means, covariances, plan, cotangents, grads, dims):
-    """Write the gradients of one mixture's present components."""
-    order, positive, children, leaves, selected, offsets = plan[:6]
-    choices, tree = plan[6:], (children, leaves)
-    K, per_node = len(dims), choices[0].shape[1] // 2
-    present = 0
-    while present < order.shape[0] and order[present] >= 0:
-        present += 1
+@helper
+def _vjp_one(weights, means, covariances, m, plan, cotangents, grads, dims):
+    """Write the gradients of mixture m's present components."""
+    order, positive, children, leaves = plan[0][m], plan[1][m], plan[2][m], plan[3][m]
+    selected, offsets, choices = plan[4][m], plan[5][m], (plan[6][m], plan[7][m])
+    K, per_node, tree = len(dims), choices[0].shape[1] // 2, (children, leaves)
     low, high, centre = np.empty(K), np.empty(K), np.empty(K)
-    bounding_box(weights, means, low, high)
-    _centre(low, high, centre)
-    n_inner = children.shape[0]
-    nodes = leaf_slots(weights, means, covariances, order[:present], centre, n_inner, per_node, dims)
+    bounding_box(weights, means, low, high, centre)
+    present, n_inner = _n_present(order), children.shape[0]
+    nodes = leaf_slots(weights, means, covariances, order, present, centre, n_inner, per_node, dims)
+    first = outputs_slot(n_inner, present, per_node)
     g_nodes = new_components(nodes.w.shape[0], dims)
-    slots, fitted = new_components(2 * per_node, dims), new_components(2 * per_node, dims)
-    g_slots, g_fitted = new_components(2 * per_node, dims), new_components(2 * per_node, dims)
-    scratch = new_scratch(2 * per_node, dims)
-    pairs = np.empty((2, 2 * per_node, 2 * per_node))
+    slots, g_slots = new_components(2 * per_node, dims), new_components(2 * per_node, dims)
+    scratch, pairs = new_scratch(2 * per_node, dims), np.empty((2, 2 * per_node, 2 * per_node))
     for k in range(selected.shape[0]):
         v, start, count = selected[k], offsets[k], offsets[k + 1] - offsets[k]
         if count == 0:
             break
-        sign = 1.0 if first_leaf(v, children) < positive[0] else -1.0
-        for t in range(count):
-            load_cotangent(cotangents, start + t, sign, g_fitted, t, dims)
-        if v < 0 or leaves[v] == count:
-            pass_to_leaves(g_fitted, v, children, count, g_nodes, n_inner, per_node, dims)
-            continue
-        climb(v, nodes, tree, choices, True, 0.0, 0.0, slots, scratch, dims)
-        descend(
-            v, count, nodes, tree, choices, g_nodes, g_fitted, slots, fitted, g_slots, scratch, pairs, dims
-        )
-    for p in range(present):
-        sign = 1.0 if p < positive[0] else -1.0
-        store_gradient(g_nodes, n_inner * per_node + p, sign, grads, order[p], dims)
+        leaf = first_leaf(v, children)
+        unchanged = v < 0 or leaves[v] == count
+        target = slot_of(~leaf, n_inner, per_node) if unchanged else first
+        sign = 1.0 if leaf < positive else -1.0
+        load_cotangents(cotangents, start, count, sign, g_nodes, target, dims)
+        if not unchanged:
+            climb(v, count, first, nodes, tree, choices, True, 0.0, 0.0, slots, scratch, dims)
+            descend(v, count, first, nodes, tree, choices, g_nodes, slots, g_slots, scratch, pairs, dims)
+    store_gradients(g_nodes, n_inner * per_node, order, present, positive, grads, dims)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@kernel
 def _vjp_all(weights, means, covariances, plan, cotangents, grads, dims):
-    order, positive, children, leaves, selected, offsets, representatives, masks = plan
     for m in prange(weights.shape[0]):
         _vjp_one(
             weights[m],
             means[m],
             covariances[m],
-            (
-                order[m],
-                positive[m : m + 1],
-                children[m],
-                leaves[m],
-                selected[m],
-                offsets[m],
-                representatives[m],
-                masks[m],
-            ),
+            np.int64(m),
+            plan,
             Components(cotangents[0][m], cotangents[1][m], cotangents[2][m]),
             Components(grads[0][m], grads[1][m], grads[2][m]),
             dims,
@@ -259,30 +217,25 @@ def forward(weights, means, covariances, plan, values=None):
     return values, (weights, means, covariances, plan)
 
 
+def vjp(residuals, g_weights, g_means, g_covariances, needs):
+    """Return the gradients of weights, means and covariances, with the plan held (None where not needed)."""
+    weights, means, covariances, plan = residuals
+    grads = np.zeros_like(weights), np.zeros_like(means), np.zeros_like(covariances)
+    cotangents = tuple(map(ready, (g_weights, g_means, g_covariances)))
+    _vjp_all(*map(ready, residuals[:3]), plan, cotangents, grads, (0,) * means.shape[-1])
+    return tuple(g if need else None for g, need in zip(grads, needs, strict=True))
+
+
 def _run(weights, means, covariances, plan, frozen):
     M, n = plan[4].shape
     K, dtype = means.shape[-1], weights.dtype
     out = np.empty((M, n), dtype), np.empty((M, n, K), dtype), np.empty((M, n, K, K), dtype)
-    faults = np.zeros((M, 2), np.int64)
-    limits = np.finfo(dtype)
-    _reduce_all(
-        *_compiled_for(weights, means, covariances),
-        float(limits.eps),
-        float(limits.tiny),
-        frozen,
-        plan,
-        out,
-        faults,
-        (0,) * K,
-    )
-    if faults.any():
+    faults, limits = np.zeros((M, 2), np.int64), np.finfo(dtype)
+    inputs = map(ready, (weights, means, covariances))
+    _reduce_all(*inputs, float(limits.eps), float(limits.tiny), frozen, plan, out, faults, (0,) * K)
+    if faults[:, 0].any():
         _raise(faults, covariances)
     return out
-
-
-def _compiled_for(*arrays):
-    """Return the arrays contiguous and writable, the one kind for which the kernels get compiled."""
-    return tuple(np.require(a, requirements=("C", "W")) for a in arrays)
 
 
 def _raise(faults, covariances):
@@ -304,15 +257,3 @@ def _raise(faults, covariances):
         f"reduce: expected positive definite covariances, that of component [{m}, {i}] "
         f"has the smallest eigenvalue {smallest:.3g}"
     )
-
-
-def vjp(residuals, g_weights, g_means, g_covariances, needs):
-    """Return the gradients of weights, means and covariances, with the plan held (None where not needed)."""
-    weights, means, covariances, plan = residuals
-    grads = np.zeros_like(weights), np.zeros_like(means), np.zeros_like(covariances)
-    inputs, cotangents = (
-        _compiled_for(weights, means, covariances),
-        _compiled_for(g_weights, g_means, g_covariances),
-    )
-    _vjp_all(*inputs, plan, cotangents, grads, (0,) * means.shape[-1])
-    return tuple(g if need else None for g, need in zip(grads, needs, strict=True))

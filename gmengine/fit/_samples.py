@@ -30,15 +30,15 @@ class Samples:
         return (0,) * self.points.shape[2]
 
     def pieces(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield (range of samples, points, masses, floors), the arrays contiguous and float64."""
+        """Yield (range of samples, points, masses, floors), the arrays as kernels are compiled for."""
         count, n_points, dim = self.points.shape
         step = max(1, _PIECE // max(1, n_points * dim))
         for start in range(0, count, step):
             part = slice(start, start + step)
-            whole = (
-                np.ascontiguousarray(a[part], np.float64) for a in (self.points, self.masses, self.floors)
+            x, v, floors = (
+                np.array(a[part], np.float64, order="C") for a in (self.points, self.masses, self.floors)
             )
-            yield (part, *whole)  # type: ignore[misc]  # three arrays
+            yield part, x, v, floors
 
 
 def check_samples(op: str, points: Array, masses: Array, covariance_floor: Any) -> tuple[Samples, Any]:
@@ -103,8 +103,9 @@ def _floors(op: str, points: np.ndarray, masses: np.ndarray, covariance_floor: A
         lit = (masses > 0)[:, :, None]
         low = np.min(points, axis=1, where=lit, initial=np.inf).astype(np.float64)
         high = np.max(points, axis=1, where=lit, initial=-np.inf).astype(np.float64)
-        side = np.max(high - low, axis=1)
-        return _RELATIVE_FLOOR * np.where(side > 0, side, 1.0) ** 2
+        with np.errstate(over="ignore"):  # infinite sides are reported with the result
+            side = np.max(high - low, axis=1)
+            return _RELATIVE_FLOOR * np.where(side > 0, side, 1.0) ** 2
     try:
         floors = np.broadcast_to(np.asarray(covariance_floor, np.float64), points.shape[:1])
     except ValueError:

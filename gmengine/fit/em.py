@@ -6,9 +6,9 @@ from importlib import import_module
 
 import numpy as np
 
-from gmengine.backend import Array
+from gmengine.backend import Array, namespace
 from gmengine.errors import ArgumentError, DTypeError, ShapeError
-from gmengine.fit._samples import Samples, check_count, check_samples, to_mixture
+from gmengine.fit._samples import check_count, check_samples, to_mixture
 from gmengine.mixture import Mixture
 
 
@@ -38,7 +38,8 @@ def em(
     masses : array, shape (S, P), dtype of `points`
         Not negative.
     mixture : Mixture, batch (S,), dtype of `points`
-        Where to start; weights not negative (only their ratios matter), e.g. from `kmeans`.
+        Where to start, e.g. from `kmeans`; weights not negative (only their ratios matter), covariances not
+        below the floor.
     steps : int
         Number of steps; 0 only rescales the weights to the sample's mass.
     covariance_floor : float or array, shape (S,)
@@ -56,15 +57,12 @@ def em(
         raise ShapeError(f"em: expected a mixture of batch ({count},) in {dim}-D, got {mixture!r}")
     if mixture.dtype != dtype:
         raise DTypeError(f"em: expected one dtype, got points {dtype} and mixture {mixture.dtype}")
-    if (mixture.check().weights < 0).any():
+    namespace(points, *mixture.values().arrays)
+    if (mixture.check().values().weights < 0).any():
         raise ArgumentError("em: expected weights >= 0, got a mixture with negative ones")
-    start = tuple(np.array(a, np.float64, order="C") for a in mixture.arrays)
-    return to_mixture("em", improve(samples, start, steps), dtype)
-
-
-def improve(samples: Samples, start: tuple[np.ndarray, ...], steps: int) -> tuple[np.ndarray, ...]:
-    """Overwrite weights, means and covariances (float64) by those after `steps` EM steps, and return them."""
-    kernel = import_module("gmengine.fit._kernels.em").em
-    for part, points, masses, floors in samples.pieces():
-        kernel(points, masses, steps, floors, *(a[part] for a in start), samples.dims)
-    return start
+    start = tuple(np.array(a, np.float64, order="C") for a in mixture.values().arrays)
+    kernel = import_module("gmengine.fit._kernels").fit
+    for part, x, v, floors in samples.pieces():
+        no_clustering, labels = np.empty((len(floors), 0, 0)), np.empty(v.shape, np.int32)
+        kernel(x, v, no_clustering, steps, floors, *(a[part] for a in start), labels, samples.dims)
+    return to_mixture("em", start, dtype)

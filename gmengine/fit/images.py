@@ -9,7 +9,6 @@ import numpy as np
 from gmengine.backend import Array
 from gmengine.errors import BackendError, DTypeError, ShapeError
 from gmengine.fit._samples import Samples, check_count, check_masses, to_mixture
-from gmengine.fit.em import improve
 from gmengine.fit.kmeans import cluster
 from gmengine.mixture import Mixture
 
@@ -64,8 +63,8 @@ def fit_images(
     if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise DTypeError(f"fit_images: expected dtype float32 or float64, got {np.dtype(dtype)}")
     samples = _pixels(_check_images(images))
-    *moments, _ = cluster(samples, n, np.random.default_rng(rng))
-    return to_mixture("fit_images", improve(samples, tuple(moments), 1), np.dtype(dtype))
+    *moments, _ = cluster(samples, n, np.random.default_rng(rng), em_steps=1)
+    return to_mixture("fit_images", tuple(moments), np.dtype(dtype))
 
 
 def _check_images(images: Array) -> np.ndarray:

@@ -60,24 +60,19 @@ def kmeans(
     """
     n = check_count("kmeans", "n_components", n_components, 1)
     samples, dtype = check_samples("kmeans", points, masses, covariance_floor)
-    *moments, labels = cluster(samples, n, np.random.default_rng(rng))
+    *moments, labels = cluster(samples, n, np.random.default_rng(rng), em_steps=0)
     return to_mixture("kmeans", tuple(moments), dtype), labels
 
 
-def cluster(samples: Samples, n: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Return weights (S, n), means (S, n, K), covariances (S, n, K, K), all float64, and labels (S, P)."""
-    kernel = import_module("gmengine.fit._kernels.kmeans").kmeans
+def cluster(samples: Samples, n: int, rng: np.random.Generator, em_steps: int) -> tuple[np.ndarray, ...]:
+    """Cluster, then take EM steps; return weights, means and covariances (S, n, ...) and labels (S, P)."""
+    kernel = import_module("gmengine.fit._kernels").fit  # Numba and compiled code come with the first fit
     count, n_points, dim = samples.points.shape
-    weights, means, covariances = empty_mixture(count, n, dim)
-    labels = np.empty((count, n_points), np.int32)
-    trials = 1
+    weights, means = np.empty((count, n)), np.empty((count, n, dim))
+    covariances, labels = np.empty((count, n, dim, dim)), np.empty((count, n_points), np.int32)
+    trials = 2 + int(log(n))
     for part, points, masses, floors in samples.pieces():
         uniforms = rng.random((len(floors), n, trials))
         out = (weights[part], means[part], covariances[part], labels[part])
-        kernel(points, masses, uniforms, floors, *out, samples.dims)
+        kernel(points, masses, uniforms, em_steps, floors, *out, samples.dims)
     return weights, means, covariances, labels
-
-
-def empty_mixture(count: int, n: int, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Uninitialised float64 arrays for `count` mixtures of `n` components."""
-    return np.empty((count, n)), np.empty((count, n, dim)), np.empty((count, n, dim, dim))

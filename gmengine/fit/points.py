@@ -6,7 +6,6 @@ import numpy as np
 
 from gmengine.backend import Array
 from gmengine.fit._samples import check_count, check_samples, to_mixture
-from gmengine.fit.em import improve
 from gmengine.fit.kmeans import cluster
 from gmengine.mixture import Mixture
 
@@ -53,5 +52,5 @@ def fit_points(
     n = check_count("fit_points", "n_components", n_components, 1)
     steps = check_count("fit_points", "em_steps", em_steps, 0)
     samples, dtype = check_samples("fit_points", points, masses, covariance_floor)
-    *moments, _ = cluster(samples, n, np.random.default_rng(rng))
-    return to_mixture("fit_points", improve(samples, tuple(moments), steps), dtype)
+    *moments, _ = cluster(samples, n, np.random.default_rng(rng), steps)
+    return to_mixture("fit_points", tuple(moments), dtype)

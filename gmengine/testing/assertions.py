@@ -126,6 +126,8 @@ def _present(m: Mixture) -> Mixture:
 def _matched(m: Mixture, like: Mixture) -> Mixture:
     """Return `m` with its components in the order of the most similar ones of `like`."""
     n = m.n_components
+    if n == 0:
+        return m
     rows = [
         np.concatenate([x.weights[:, None], x.means, x.covariances.reshape(n, -1)], axis=1) for x in (m, like)
     ]

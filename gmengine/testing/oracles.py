@@ -57,14 +57,18 @@ def evaluate_precise(weights: Any, means: Any, covariances: Any, points: Any, di
     return np.array(values)
 
 
+def peaks(weights: Any, covariances: Any) -> Any:
+    """Return ``N(mu_i; mu_i, C_i)``, shape ``(*batch, N)``; 1 for absent components."""
+    density_at_mean = np.ones(weights.shape)
+    zero = np.zeros(covariances.shape[-1])
+    for index in zip(*np.nonzero(weights), strict=True):
+        density_at_mean[index] = density(zero, zero, covariances[index])
+    return density_at_mean
+
+
 def peak_sum(weights: Any, covariances: Any) -> Any:
     """Return ``sum_i |w_i| N(mu_i; mu_i, C_i)``, shape ``(*batch,)``: the unit of errors of values."""
-    total = np.zeros(weights.shape[:-1])
-    for b in np.ndindex(*total.shape):
-        for i in present(weights[b]):
-            zero = np.zeros(covariances.shape[-1])
-            total[b] += abs(float(weights[b][i])) * density(zero, zero, covariances[b][i])
-    return total
+    return np.sum(np.abs(weights.astype(float)) * peaks(weights, covariances), axis=-1)
 
 
 def integrate(weights: Any) -> Any:

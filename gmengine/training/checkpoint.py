@@ -15,19 +15,11 @@ from gmengine.errors import DataError, FileFormatError, GmengineError
 from gmengine.files import read_npz, write_npz
 from gmengine.nn import Network, network
 from gmengine.training.config import RunConfig
-from gmengine.training.loop import Learner, Progress
+from gmengine.training.loop import Learner, Model, Progress
+from gmengine.training.splits import Task
 
 CHECKPOINT = "checkpoint.npz"
 _KIND, _VERSION = "checkpoint", 1
-
-
-class Task(NamedTuple):
-    """What the network is for: enough to refuse other data than the run's."""
-
-    dim: int
-    class_names: tuple[str, ...]
-    sizes: tuple[int, int, int]  # of the training, validation and test split
-    fingerprint: int  # of the labels of all splits
 
 
 class Checkpoint(NamedTuple):
@@ -73,6 +65,8 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | None = None) -> 
     ----------
     path : path-like
         The file, or the folder of the run.
+    device : str, optional
+        Where to put the arrays, and what the returned configuration says.
 
     Raises
     ------
@@ -90,7 +84,7 @@ def load_checkpoint(path: str | os.PathLike[str], device: str | None = None) -> 
         config = RunConfig.from_json(fields if device is None else {**fields, "device": device})
         task = _task(header["task"])
         net = make_network(config, task.dim)
-        learner = Learner(config, net, min(config.limit_train or task.sizes[0], task.sizes[0]))
+        learner = Learner(config, net, task.sizes[0])
         template = Learner(RunConfig.from_json({**fields, "device": "cpu"}), net, learner.n_train).init()
         values = {
             field: _restore(field, getattr(template, field), header["numbers"], arrays)
@@ -112,8 +106,13 @@ def load(
     Of an unfinished run it is the model so far. Parameters and errors as of `load_checkpoint`.
     """
     found = load_checkpoint(path, device)
-    _, model = found.learner.result(found.progress)
+    _, model = result_of(found)
     return found.net, model.params, model.state, found.config
+
+
+def result_of(found: Checkpoint) -> tuple[int, Model]:
+    """Return the epoch and the model that a checkpoint stands for."""
+    return found.learner.result(found.progress)
 
 
 def _locate(path: str | os.PathLike[str]) -> Path:

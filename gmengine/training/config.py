@@ -99,7 +99,9 @@ class RunConfig:
         known = {f.name for f in dataclasses.fields(Network)} - taken
         unknown = sorted(set(self.network) - known)
         if unknown:
-            raise ArgumentError(f"network: unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}")
+            raise ArgumentError(
+                f"network: unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}"
+            )
 
     def _whole(self, name: str, least: int) -> None:
         value = getattr(self, name)

@@ -20,9 +20,10 @@ def read_mixtures(path: str | os.PathLike[str], net: Network) -> Mixture:
     Parameters
     ----------
     path : path-like
-        A .npz data set store or saved Mixture (batch (), (n,) or (n, channels)), or a .npy array of gray images
-        (n, H, W) or (H, W), which are fitted to the network's number of components as those of the digits are.
+        A .npz data set store or saved Mixture (batch (), (n,) or (n, channels)), or a .npy array of gray
+        images (n, H, W) or (H, W), which are fitted to the network's number of components as the digits are.
     net : Network
+        Says how many components and which dtype.
 
     Raises
     ------

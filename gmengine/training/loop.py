@@ -14,7 +14,7 @@ import numpy as np
 from gmengine.autograd import Tape, leaves, tree_map, value_and_grad
 from gmengine.backend import Array, to_device
 from gmengine.data import Dataset, batches
-from gmengine.errors import DataError, NonFiniteError
+from gmengine.errors import NonFiniteError
 from gmengine.nn import Network, negative_log_likelihood
 from gmengine.optim import (
     SGD,
@@ -85,7 +85,9 @@ class Learner:
     Parameters
     ----------
     config : RunConfig
+        The rules' numbers.
     net : Network
+        What learns.
     n_train : int
         Size of the training split.
     """
@@ -170,10 +172,10 @@ def train_step(learner: Learner, progress: Progress, batch: Dataset) -> tuple[Pr
         If the loss or a gradient is NaN or infinite.
     """
 
+    mixtures = batch.mixtures.to(learner.config.device)
+
     def loss(params: Arrays) -> tuple[Any, tuple[Any, Arrays]]:
-        log_probabilities, state = learner.net.apply(
-            params, progress.model.state, batch.mixtures, training=True
-        )
+        log_probabilities, state = learner.net.apply(params, progress.model.state, mixtures, training=True)
         return negative_log_likelihood(log_probabilities, batch.labels), (log_probabilities, state)
 
     (value, (log_probabilities, state)), grads = value_and_grad(loss, aux=True)(progress.model.params)
@@ -215,6 +217,12 @@ def train_epoch(
 
     Parameters
     ----------
+    learner : Learner
+        The network and its rules.
+    progress : Progress
+        As the epoch before left it.
+    train : Dataset
+        The training split, of `learner.n_train` samples.
     on_batch : callable, optional
         Is called with the number of the epoch and the sums so far after every batch.
 
@@ -232,9 +240,7 @@ def train_epoch(
             where = f"epoch {number}, batch {tally.batches + 1}, step {progress.step + 1}"
             raise NonFiniteError(f"train: {error} at {where}; try a smaller lr or max_norm") from error
         n = len(batch)
-        tally = Tally(
-            tally.batches + 1, tally.samples + n, tally.loss + loss * n, tally.correct + correct
-        )
+        tally = Tally(tally.batches + 1, tally.samples + n, tally.loss + loss * n, tally.correct + correct)
         if on_batch is not None:
             on_batch(number, tally)
     return progress, tally
@@ -270,7 +276,9 @@ def run_epoch(
     return progress._replace(
         epoch=progress.epoch + 1,
         plateau=plateau,
-        best=_better(progress.best, Best(progress.epoch + 1, found.accuracy, found.loss, evaluated(progress))),
+        best=_better(
+            progress.best, Best(progress.epoch + 1, found.accuracy, found.loss, evaluated(progress))
+        ),
         history=(*progress.history, line),
     )
 
@@ -285,18 +293,3 @@ def measured(learner: Learner, model: Model, dataset: Dataset) -> Evaluation:
     if not math.isfinite(found.loss):
         raise NonFiniteError(f"train: the loss of the evaluation is {found.loss}; try a smaller lr")
     return found
-
-
-def limited(train: Dataset, count: int | None) -> Dataset:
-    """Return the first `count` samples; all of them for None.
-
-    Raises
-    ------
-    DataError
-        If there are not so many.
-    """
-    if count is None:
-        return train
-    if count > len(train):
-        raise DataError(f"limit_train: the training split has {len(train)} samples, not {count}")
-    return train[:count]

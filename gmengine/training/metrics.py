@@ -38,13 +38,14 @@ def predict(
     mixtures: Mixture,
     batch_size: int = BATCH,
 ) -> np.ndarray:
-    """Return the log probabilities (n, classes) of `mixtures` (n, channels, N), in batches, as a NumPy array.
+    """Return the log probabilities (n, classes) of `mixtures` (n, channels, N) as a NumPy array.
 
-    Batches do not influence each other: every statistic comes from `state`.
+    Batches are moved to the device of `params`; they do not influence each other, for every statistic comes
+    from `state`.
     """
-    parts = []
+    parts, device = [], device_of(params)
     for start in range(0, len(mixtures), batch_size):
-        log_probabilities, _ = net.apply(params, state, mixtures[start : start + batch_size])
+        log_probabilities, _ = net.apply(params, state, mixtures[start : start + batch_size].to(device))
         parts.append(to_device(log_probabilities, "cpu"))
     if not parts:
         raise DataError("predict: expected at least one mixture, got none")
@@ -85,6 +86,12 @@ def accuracy(
 ) -> float:
     """Return the share of `dataset` that the network classifies correctly."""
     return evaluate(net, params, state, dataset, batch_size).accuracy
+
+
+def device_of(params: dict[str, Array]) -> str:
+    """Return ``"cpu"`` or ``"cuda:<index>"``, where the parameters are."""
+    device = getattr(next(iter(params.values())), "device", "cpu")
+    return device if isinstance(device, str) else f"cuda:{device.id}"
 
 
 def write_lines(path: str | os.PathLike[str], lines: Iterable[Mapping[str, Any]]) -> None:

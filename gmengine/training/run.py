@@ -1,4 +1,4 @@
-"""A run from its configuration to the tested network, with its folder kept so that it can go on at any moment."""
+"""A run from its configuration to the tested network; its folder lets it go on after any interruption."""
 
 from __future__ import annotations
 
@@ -18,17 +18,11 @@ from gmengine.backend import Array, to_device
 from gmengine.errors import ArgumentError, DataError
 from gmengine.files import atomic_write
 from gmengine.nn import Network
-from gmengine.training.checkpoint import (
-    CHECKPOINT,
-    Task,
-    load_checkpoint,
-    make_network,
-    save_checkpoint,
-)
+from gmengine.training.checkpoint import CHECKPOINT, load_checkpoint, make_network, save_checkpoint
 from gmengine.training.config import RunConfig
-from gmengine.training.loop import Learner, Progress, Tally, evaluated, limited, measured, run_epoch
+from gmengine.training.loop import Learner, Progress, Tally, evaluated, measured, run_epoch
 from gmengine.training.metrics import append_line, write_lines
-from gmengine.training.splits import Splits, load_splits
+from gmengine.training.splits import Splits, Task, check_source, check_task, load_splits
 
 METRICS, CONFIG = "metrics.jsonl", "config.json"
 
@@ -37,8 +31,8 @@ METRICS, CONFIG = "metrics.jsonl", "config.json"
 class Run:
     """A finished run: the network that it stands for, how it got there, and how it does on the test split.
 
-    `test` holds accuracy, loss, n and the epoch of the model; beside them what the other choice, of the last epoch
-    and the best on validation, would have given.
+    `test` holds accuracy, loss, n and the epoch of the model; beside them what the last epoch and the one
+    that was best on validation give.
     """
 
     config: RunConfig
@@ -92,13 +86,16 @@ def train(
     Parameters
     ----------
     config : RunConfig
+        What to do.
     out : path-like, optional
-        Folder for config.json, metrics.jsonl and checkpoint.npz; must not hold a run. Without it nothing is written.
+        Folder for config.json, metrics.jsonl and checkpoint.npz; must not hold a run. Without it nothing is
+        written.
     numbered : bool
         If `out` exists, take ``<out>-2``, ``<out>-3``, ... instead.
     on_epoch : callable, optional
         Is called with the line of metrics of every epoch; short for ``watcher=Watcher(on_epoch=...)``.
     watcher : Watcher, optional
+        Whom to tell what else happens.
 
     Raises
     ------
@@ -111,15 +108,18 @@ def train(
     NonFiniteError
         If the training diverges; the checkpoint of the last good epoch stays.
     OSError
-        If `out` cannot be written to, found out before any work, or the disk is full; the last checkpoint stays.
+        If `out` cannot be written to, which is found out before any work, or the disk is full; the last
+        checkpoint stays.
     """
-    make_network(config, dim=2)  # a mistake in the layers is found before anything is touched
+    net = make_network(config, dim=2)  # a mistake in the layers is found before anything is touched
+    check_source(config)
     to_device(np.zeros(1), config.device)
     folder, made = (None, False) if out is None else _claim(Path(out), numbered)
     try:
-        splits = load_splits(config)
-        learner = Learner(config, make_network(config, splits.train.mixtures.dim), len(splits.train))
-        task = _task_of(splits, learner.net)
+        splits = load_splits(config, net)
+        task = splits.task
+        check_task(task, net)
+        learner = Learner(config, make_network(config, task.dim), task.sizes[0])
         progress = learner.init()
         if folder is not None:
             save_checkpoint(folder / CHECKPOINT, config, task, progress)
@@ -150,7 +150,7 @@ def resume(
         The folder that `train` wrote to.
     changes : mapping, optional
         Fields of the configuration to change, as far as `RunConfig.continued` allows.
-    on_epoch, watcher
+    on_epoch, watcher : optional
         As of `train`.
 
     Raises
@@ -166,10 +166,10 @@ def resume(
     changes = dict(changes or {})
     found = load_checkpoint(folder, changes.get("device"))
     config = found.config.continued(changes)
-    splits = load_splits(config)
-    if _task_of(splits, found.net) != found.task:
-        raise DataError(f"resume: the data set {config.dataset} is not the one that {folder} was started with")
-    learner = Learner(config, found.net, len(splits.train))
+    splits = load_splits(config, found.net)
+    if splits.task != found.task:
+        raise DataError(f"resume: {config.dataset} is no longer the data set that {folder} was started with")
+    learner = Learner(config, found.net, found.task.sizes[0])
     for name in (CHECKPOINT, METRICS, CONFIG):
         for left_over in folder.glob(f".{name}.*.tmp"):  # of a process that was killed while writing
             left_over.unlink()
@@ -181,7 +181,6 @@ def resume(
 
 def _go_on(start: Start, splits: Splits, progress: Progress, watcher: Watcher) -> Run:
     config, learner, folder = start.config, start.learner, start.folder
-    splits = splits.to(config.device)
     if watcher.on_start is not None:
         watcher.on_start(start)
     while progress.epoch < config.epochs:
@@ -214,16 +213,6 @@ def _test(learner: Learner, progress: Progress, splits: Splits) -> dict[str, Any
         "best_epoch": progress.best.epoch,
         "best_accuracy": best.accuracy,
     }
-
-
-def _task_of(splits: Splits, net: Network) -> Task:
-    names = splits.train.class_names
-    if len(names) != net.classes:
-        raise DataError(
-            f"train: the data set has {len(names)} classes, the network {net.classes}: "
-            f"the last layer of {net.spec!r} must have {len(names)} channels"
-        )
-    return Task(splits.train.mixtures.dim, tuple(names), splits.sizes, splits.fingerprint)
 
 
 def _write_words(folder: Path, config: RunConfig, progress: Progress) -> None:

@@ -15,7 +15,8 @@ def requested_threads(environ: Mapping[str, str] = os.environ) -> int | None:
     Raises
     ------
     ArgumentError
-        If the variable that counts is not a positive whole number (OpenMP's lists, ``"4,2"``, give the first).
+        If the variable that counts is not a positive whole number (of OpenMP's lists, ``"4,2"``, the first
+        counts).
     """
     for name in ("GMENGINE_NUM_THREADS", "OMP_NUM_THREADS"):
         text = environ.get(name, "").strip()
@@ -32,9 +33,9 @@ def requested_threads(environ: Mapping[str, str] = os.environ) -> int | None:
 def limited_threads(count: int | None = None) -> Iterator[int]:
     """Run a block with `count` threads and put back what was there; yield the number in use.
 
-    Without a `count` the environment decides (`requested_threads`), else Numba's own default. A count above what
-    Numba was started with (``NUMBA_NUM_THREADS``, else the cores of the machine) is lowered to it. The same count
-    gives the same bits.
+    Without a `count` the environment decides (`requested_threads`), else Numba's own default. A count above
+    what Numba was started with (``NUMBA_NUM_THREADS``, else the cores of the machine) is lowered to it. The
+    same count gives the same bits.
     """
     import numba
     from threadpoolctl import threadpool_limits
@@ -44,7 +45,7 @@ def limited_threads(count: int | None = None) -> Iterator[int]:
     if count is not None and count < 1:
         raise ArgumentError(f"threads: expected at least 1, got {count}")
     before = numba.get_num_threads()
-    most = numba.config.NUMBA_NUM_THREADS
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     used = before if count is None else min(count, most)
     numba.set_num_threads(used)
     try:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import array_api_strict
 import numpy as np
 import pytest
 import scipy.special
 
-from gmengine.autograd import Tape, Tensor, arrays, check_vjp
+from gmengine.autograd import Tape, Tensor, arrays, check_vjp, value_of
 from gmengine.errors import ArgumentError, BackendError, DTypeError, ShapeError
 from gmengine.testing import assert_close
 
@@ -63,7 +64,7 @@ CASES = {
     "maximum, number first": Case(lambda x: arrays.maximum(0, x), lambda x: np.maximum(0, x), A),
     "minimum": Case(arrays.minimum, np.minimum, AB),
     "minimum, broadcast": Case(arrays.minimum, np.minimum, ((4,), (3, 1))),
-    "where": Case(lambda x, y: arrays.where(x > y, x, y), np.maximum, AB),
+    "where": Case(lambda x, y: arrays.where(value_of(x) > value_of(y), x, y), np.maximum, AB),
     "where, broadcast": Case(
         lambda x, y: arrays.where(x > 0.0, x, y), lambda x, y: np.where(x > 0, x, y), ((3, 1), (4,))
     ),
@@ -192,9 +193,8 @@ def test_a_float64_scalar_of_numpy_leaves_a_float32_array_float32():
 
 
 def test_arrays_of_two_libraries_do_not_mix():
-    strict = pytest.importorskip("array_api_strict")
     with pytest.raises(BackendError, match="array_api_strict and numpy"):
-        arrays.add(np.ones(2), strict.ones(2))
+        arrays.add(np.ones(2), array_api_strict.ones(2))
 
 
 @pytest.mark.parametrize("other", ["a", None, [1.0, 2.0], object()])
@@ -204,7 +204,7 @@ def test_what_is_no_array_is_refused_by_name(other):
 
 
 def test_two_numbers_are_no_arrays():
-    with pytest.raises(BackendError, match="at least one array"):
+    with pytest.raises(BackendError, match="got float and float"):
         arrays.maximum(1.0, 2.0)
 
 

@@ -211,7 +211,9 @@ def test_inputs_are_not_changed_and_need_not_be_contiguous():
     strided = Mixture(*(np.asfortranarray(a) for a in m.arrays))
     before = [a.copy() for a in strided.arrays]
     for method in ("tree_hem", "top"):
-        (got, gots), (want, wants) = (pull_back(lambda m, method=method: reduce(m, 5, method), x) for x in (strided, m))
+        (got, gots), (want, wants) = (
+            pull_back(lambda m, method=method: reduce(m, 5, method), x) for x in (strided, m)
+        )
         assert_mixtures_close("exact", got, want)
         assert_mixtures_close("exact", gots[0], wants[0])
     for a, b in zip(strided.arrays, before, strict=True):

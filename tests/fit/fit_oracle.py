@@ -1,0 +1,51 @@
+"""The formulas of the fit in NumPy, one sample at a time."""
+
+import numpy as np
+
+
+def expected_log_densities(points, mixture, floor):
+    """log w_s + E_i[log N(x; mu_s, C_s)] for every point (P,) and present component."""
+    w, mu, cov = (a[mixture.weights > 0] for a in mixture.arrays)
+    inverse = np.linalg.inv(cov)
+    d = points[:, None] - mu
+    squares = np.einsum("pnk,nkl,pnl->pn", d, inverse, d)
+    log_det = np.linalg.slogdet(2 * np.pi * cov)[1]
+    return np.log(w / w.sum()) - 0.5 * (log_det + squares + floor * np.trace(inverse, axis1=-2, axis2=-1))
+
+
+def log_sum_exp(z):
+    top = z.max(axis=1, keepdims=True)
+    return top[:, 0] + np.log(np.exp(z - top).sum(axis=1))
+
+
+def bound(points, masses, mixture, floor):
+    """The function that an EM step does not lower; with floor = 0 the log-likelihood per unit of mass."""
+    return float(masses @ log_sum_exp(expected_log_densities(points, mixture, floor)) / masses.sum())
+
+
+def em_step(points, masses, mixture, floor):
+    """Weights, means and covariances of the present components after one step."""
+    z = expected_log_densities(points, mixture, floor)
+    shares = np.exp(z - log_sum_exp(z)[:, None]) * masses[:, None]
+    w = shares.sum(axis=0)
+    mu = shares.T @ points / w[:, None]
+    d = points[:, None] - mu
+    cov = np.einsum("pn,pnk,pnl->nkl", shares, d, d) / w[:, None, None]
+    return w, mu, cov + floor * np.eye(points.shape[1])
+
+
+def moments(weights, means, covariances):
+    """Mass, mean and covariance of a whole mixture; with zero covariances, of points."""
+    total = weights.sum()
+    mean = weights @ means / total
+    d = means - mean
+    spread = np.einsum("n,nkl->kl", weights, covariances + d[:, :, None] * d[:, None, :]) / total
+    return total, mean, spread
+
+
+def cloud(rng, samples, count, dim, holes=0.2):
+    """Points around a few centres, with masses of which some are 0."""
+    rng = np.random.default_rng(rng)
+    points = rng.standard_normal((samples, count, dim)) + 4.0 * rng.integers(-1, 2, (samples, count, 1))
+    masses = rng.uniform(0.1, 2.0, (samples, count)) * (rng.random((samples, count)) >= holes)
+    return points, masses
