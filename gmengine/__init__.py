@@ -1,9 +1,40 @@
-"""TEMPORARY tolerant init while the parts appear (the lead restores the real one)."""
-import importlib as _il
-for _m, _names in [("autograd", ["Tape","Tensor","check_vjp","grad","value_and_grad"]), ("mixture", ["Mixture"]), ("ops.affine", ["scale","translate"]), ("ops.convolve", ["convolve"]), ("ops.evaluate", ["evaluate"]), ("ops.integrate", ["integrate"]), ("ops.normalise", ["domain_scale","normalise"]), ("ops.reduce", ["apply","plan","reduce"]), ("ops.relu", ["relu"]), ("errors", []), ("fit", []), ("data", []), ("nn", []), ("optim", []), ("training", [])]:
-    try:
-        _mod = _il.import_module("gmengine." + _m)
-        for _n in _names: globals()[_n] = getattr(_mod, _n)
-    except ImportError as _e:
-        pass
+"""Gaussian mixture convolution networks on NumPy and CuPy arrays: algebra, gradients and training."""
+
+from gmengine import data, errors, fit, nn, optim, training
+from gmengine.autograd import Tape, Tensor, check_vjp, grad, value_and_grad
+from gmengine.mixture import Mixture
+from gmengine.ops.affine import scale, translate
+from gmengine.ops.convolve import convolve
+from gmengine.ops.evaluate import evaluate
+from gmengine.ops.integrate import integrate
+from gmengine.ops.normalise import domain_scale, normalise
+from gmengine.ops.reduce import apply, plan, reduce
+from gmengine.ops.relu import relu
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Mixture",
+    "Tape",
+    "Tensor",
+    "apply",
+    "check_vjp",
+    "convolve",
+    "data",
+    "domain_scale",
+    "errors",
+    "evaluate",
+    "fit",
+    "grad",
+    "integrate",
+    "nn",
+    "normalise",
+    "optim",
+    "plan",
+    "reduce",
+    "relu",
+    "scale",
+    "training",
+    "translate",
+    "value_and_grad",
+]

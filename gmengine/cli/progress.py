@@ -11,7 +11,7 @@ from typing import Any
 from gmengine.training import Run, Start, Tally
 
 
-class Progress:
+class Screen:
     """Prints to standard output; a terminal's last line moves, anything else gets whole lines only."""
 
     def __init__(self) -> None:

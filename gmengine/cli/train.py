@@ -10,14 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gmengine.cli.progress import Progress
+from gmengine.cli.progress import Screen
 from gmengine.cli.signals import Interrupted
 from gmengine.errors import ArgumentError
 from gmengine.training import (
     CHECKPOINT,
     Run,
     RunConfig,
-    Start,
     Watcher,
     environment_options,
     limited_threads,
@@ -93,16 +92,18 @@ def _field(
 def run(arguments: argparse.Namespace) -> int:
     """Train or resume; on an interruption say how to go on."""
     work = _resumption(arguments) if arguments.resume is not None else _new_run(arguments)
-    screen, folder = Progress(), arguments.resume
+    screen, folder = Screen(), arguments.resume
 
-    def on_start(start: Start) -> None:
+    def on_folder(claimed: Path) -> None:
         nonlocal folder
-        folder = start.folder
-        screen.begin(start, threads)
+        folder = claimed
 
     try:
         with limited_threads(arguments.threads) as threads:
-            result = work(Watcher(on_start, screen.batch, screen.epoch))
+            watcher = Watcher(
+                on_folder, lambda start: screen.begin(start, threads), screen.batch, screen.epoch
+            )
+            result = work(watcher)
     except Interrupted as interruption:
         screen.end_line()
         interruption.advice = _advice(folder)
@@ -133,7 +134,7 @@ def _resumption(arguments: argparse.Namespace) -> Callable[[Watcher], Run]:
 
 
 def _advice(folder: str | Path | None) -> str:
-    if folder is None:
+    if folder is None or not Path(folder, CHECKPOINT).exists():
         return " before the run began: nothing was kept"
     again = f"gmengine train --resume {shlex.quote(str(folder))}"
     return f"; the last finished epoch is in {Path(folder, CHECKPOINT)}; go on with: {again}"

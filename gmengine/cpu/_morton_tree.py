@@ -118,11 +118,10 @@ def _radix_tree(keys, start, stop, root, children, leaves):
 @helper
 def sign_trees(keys, count, children, leaves, order):
     """Write the Morton order and a tree per sign, positive first; return the number of positive leaves."""
-    positive = _partition(keys, 0, count, _ONE << _SIGN)
-    start, stop, root = 0, positive, 0
-    for _ in range(2):
-        _radix_tree(keys, start, stop, root, children, leaves)
-        start, stop, root = positive, count, max(positive - 1, 0)
+    positive = _partition(keys, np.int64(0), count, _ONE << _SIGN)
+    for negative in range(2):
+        start, stop = (positive, count) if negative else (np.int64(0), positive)
+        _radix_tree(keys, start, stop, negative * max(positive - 1, 0), children, leaves)
     for p in range(order.shape[0]):
         order[p] = np.int32(keys[p] & _INDEX_MASK) if p < count else -1
     return positive

@@ -11,10 +11,21 @@ components are moved to float64 after every CHUNK components, sums over points a
 """
 
 import numpy as np
-from numba.cpython.unsafe.tuple import tuple_setitem
 
 from gmengine.cpu._compile import helper, n_packed, zeros
 from gmengine.cpu._exp2 import exp2
+from gmengine.cpu._tuples import (
+    added,
+    dot,
+    lower_times,
+    outer,
+    read_column,
+    read_row,
+    scaled,
+    subtracted,
+    transposed_times,
+    write_column,
+)
 
 LANES = 320
 CHUNK = 256
@@ -57,74 +68,15 @@ def load_points(points, start, stop, lanes):
 
 
 @helper
-def _read(rows, j, start, like):
-    values = like
-    for k in range(len(like)):
-        values = tuple_setitem(values, k, rows[j, start + k])
-    return values
-
-
-@helper
-def _column(lanes, i, like):
-    values = like
-    for k in range(len(like)):
-        values = tuple_setitem(values, k, lanes[k, i])
-    return values
-
-
-@helper
 def _whiten(x, i, mu, a):
     """Return y = A (x_i - mu)."""
-    y = mu
-    p = 0
-    for k in range(len(mu)):
-        value = a[p] * (x[0, i] - mu[0])
-        for m in range(1, k + 1):
-            value += a[p + m] * (x[m, i] - mu[m])
-        p += k + 1
-        y = tuple_setitem(y, k, value)
-    return y
+    return lower_times(a, subtracted(read_column(x, i, mu), mu))
 
 
 @helper
 def _density(y):
     """Return 2^(-y.y)."""
-    t = -y[0] * y[0]
-    for k in range(1, len(y)):
-        t -= y[k] * y[k]
-    return exp2(t)
-
-
-@helper
-def _dot(u, v):
-    total = u[0] * v[0]
-    for k in range(1, len(u)):
-        total += u[k] * v[k]
-    return total
-
-
-@helper
-def _add_scaled(total, factor, v):
-    for k in range(len(total)):
-        total = tuple_setitem(total, k, total[k] + factor * v[k])
-    return total
-
-
-@helper
-def _add_outer(total, factor, y):
-    """Return total + factor y y^T, packed."""
-    p = 0
-    for k in range(len(y)):
-        for m in range(k + 1):
-            total = tuple_setitem(total, p, total[p] + factor * y[k] * y[m])
-            p += 1
-    return total
-
-
-@helper
-def _add_values(sums, i, amplitudes, e):
-    for s in range(len(amplitudes)):
-        sums[s, i] += amplitudes[s] * e
+    return exp2(-dot(y, y))
 
 
 @helper
@@ -132,9 +84,10 @@ def _values_of_chunk(rows, first, last, x, length, sums, like):
     mean, tri, amp, _ = like
     K, T = len(mean), len(tri)
     for j in range(first, last):
-        mu, a, w = _read(rows, j, 0, mean), _read(rows, j, K, tri), _read(rows, j, K + T, amp)
+        mu, a, w = read_row(rows, j, 0, mean), read_row(rows, j, K, tri), read_row(rows, j, K + T, amp)
         for i in range(length):
-            _add_values(sums, i, w, _density(_whiten(x, i, mu, a)))
+            e = _density(_whiten(x, i, mu, a))
+            write_column(sums, i, added(read_column(sums, i, w), scaled(e, w)))
 
 
 @helper
@@ -159,34 +112,23 @@ def pair_values(rows, n, x, length, sums, totals, like):
 
 
 @helper
-def _add_slopes(sums, i, a, y, h):
-    """sums_i += h A^T y."""
-    K = len(y)
-    for k in range(K):
-        total = sums[k, i]
-        for m in range(k, K):
-            total += a[m * (m + 1) // 2 + k] * (h * y[m])
-        sums[k, i] = total
-
-
-@helper
 def _slopes_of_chunk(rows, first, last, x, g, length, sums, moments, like, of_points, of_components):
     mean, tri, amp, _ = like
     K, T, S = len(mean), len(tri), len(amp)
     for j in range(first, last):
-        mu, a, w = _read(rows, j, 0, mean), _read(rows, j, K, tri), _read(rows, j, K + T, amp)
+        mu, a, w = read_row(rows, j, 0, mean), read_row(rows, j, K, tri), read_row(rows, j, K + T, amp)
         m0, m1, m2 = amp, mean, tri
         for i in range(length):
             y = _whiten(x, i, mu, a)
             e = _density(y)
-            gi = _column(g, i, amp)
-            h = e * _dot(gi, w)
+            gi = read_column(g, i, amp)
+            hy = scaled(e * dot(gi, w), y)
             if len(of_components):
-                m0 = _add_scaled(m0, e, gi)
-                m1 = _add_scaled(m1, h, y)
-                m2 = _add_outer(m2, h, y)
+                m0 = added(m0, scaled(e, gi))
+                m1 = added(m1, hy)
+                m2 = added(m2, outer(hy, y, tri))
             if len(of_points):
-                _add_slopes(sums, i, a, y, h)
+                write_column(sums, i, added(read_column(sums, i, y), transposed_times(a, hy)))
         if len(of_components):
             for s in range(S):
                 moments[j, s] += m0[s]

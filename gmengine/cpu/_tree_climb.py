@@ -61,10 +61,10 @@ def collect(v, nodes, tree, per_node, slots, dims):
     n_in = 0
     for side in range(2):
         c = children[v, side]
-        start = slot_of(c, children.shape[0], per_node)
-        for t in range(start, start + size_of(c, leaves, per_node)):
-            copy(nodes, t, slots, n_in, dims)
-            n_in += 1
+        first, size = slot_of(c, children.shape[0], per_node), size_of(c, leaves, per_node)
+        for k in range(size):
+            copy(nodes, first + k, slots, n_in + k, dims)
+        n_in += size
     return n_in
 
 

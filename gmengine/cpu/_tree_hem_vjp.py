@@ -127,10 +127,10 @@ def descend(root, count, start, nodes, tree, choices, g_nodes, slots, g_slots, s
         i = 0
         for side in range(2):
             c = children[v, side]
-            first = slot_of(c, children.shape[0], per_node)
-            for u in range(first, first + size_of(c, leaves, per_node)):
-                copy(g_slots, i, g_nodes, u, dims)
-                i += 1
+            first, size = slot_of(c, children.shape[0], per_node), size_of(c, leaves, per_node)
+            for k in range(size):
+                copy(g_slots, i + k, g_nodes, first + k, dims)
+            i += size
 
 
 @helper

@@ -15,10 +15,13 @@ import numpy as np
 from numba import njit, prange
 
 from gmengine.cpu._compile import kernel
+from gmengine.cpu._exp2 import exp2
 
 _EPS = 2.220446049250313e-16
 _COINCIDENT = 1e-24  # squared distance below which points count as one; the box has side 1
 _MAX_LLOYD = 300
+_LOG2_E = 1.4426950408889634
+_BLOCK = 64  # points whose responsibilities are held at a time
 
 # Python never calls the parts: leaving out their wrappers saves a quarter of the time to compile.
 _OPTIONS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -50,12 +53,12 @@ def _gather(points, masses, dims):
             centre[k] = 0.5 * low + 0.5 * high
             side = max(side, high - low)
     scale = 2.0 ** np.ceil(np.log2(side)) if side > 0 else 1.0
-    x = np.empty((index.size, K))
+    x = np.empty((K, index.size))  # one row per axis: loops over points vectorise
     share = np.empty(index.size)
     for j in range(index.size):
         share[j] = masses[index[j]] / total
         for k in range(K):
-            x[j, k] = (points[index[j], k] - centre[k]) / scale
+            x[k, j] = (points[index[j], k] - centre[k]) / scale
     return x, share, index, centre, scale, total
 
 
@@ -91,15 +94,6 @@ def _leave(weights, means, covariances, floor, centre, scale, total, dims):
 
 
 @_helper
-def _distance(x, i, centres, s, dims):
-    total = 0.0
-    for k in range(len(dims)):
-        d = x[i, k] - centres[s, k]
-        total += d * d
-    return total
-
-
-@_helper
 def _draw(chances, total, u):
     """Return the index at which the running sum of `chances` passes u times their `total`."""
     target = u * total
@@ -121,7 +115,7 @@ def _seed(x, share, uniforms, centres, dims):
     A centre is drawn with probability proportional to mass times squared distance to the centres so far; of
     the draws uniforms[s, :] the one that leaves the smallest sum of these is kept, the first on ties.
     """
-    count, (n, trials) = x.shape[0], uniforms.shape
+    count, (n, trials) = share.size, uniforms.shape
     chances, nearest = np.empty(count), np.empty(count)
     for i in range(count):
         chances[i], nearest[i] = share[i], np.inf  # the first centre: by mass alone
@@ -133,14 +127,17 @@ def _seed(x, share, uniforms, centres, dims):
             candidate = _draw(chances, total, uniforms[s, t])
             potential = 0.0
             for i in range(count):
-                d = _distance(x, i, x, candidate, dims)
-                trial[i] = min(nearest[i], d if d > _COINCIDENT else 0.0)
+                d = 0.0
+                for k in range(len(dims)):
+                    d += (x[k, i] - x[k, candidate]) ** 2
+                d = d if d > _COINCIDENT else 0.0
+                trial[i] = d if d < nearest[i] else nearest[i]
                 potential += share[i] * trial[i]
             if potential < lowest * (1.0 - 64 * _EPS):
                 lowest = potential
                 trial, best = best, trial
                 for k in range(len(dims)):
-                    centres[s, k] = x[candidate, k]
+                    centres[s, k] = x[k, candidate]
         nearest, best = best, nearest
         total = 0.0
         for i in range(count):
@@ -152,18 +149,33 @@ def _seed(x, share, uniforms, centres, dims):
 
 
 @_helper
-def _assign(x, centres, n, labels, distances, dims):
-    """Label every point with its nearest centre, the lowest index on ties; return whether a label changed."""
+def _assign(x, centres, n, labels, new, distances, reach, dims):
+    """Label every point with its nearest centre, the lowest index on ties; return whether a label changed.
+
+    Two passes over all pairs, because both vectorise: one finds the smallest distance, one the lowest index
+    within rounding of it.
+    """
+    count = labels.size
+    for i in range(count):
+        distances[i] = np.inf
+    for s in range(n):
+        for i in range(count):
+            d = 0.0
+            for k in range(len(dims)):
+                d += (x[k, i] - centres[s, k]) ** 2
+            distances[i] = d if d < distances[i] else distances[i]
+    for i in range(count):
+        reach[i] = distances[i] + 64 * _EPS * (distances[i] + np.sqrt(distances[i]))
+    for s in range(n - 1, -1, -1):
+        for i in range(count):
+            d = 0.0
+            for k in range(len(dims)):
+                d += (x[k, i] - centres[s, k]) ** 2
+            new[i] = s if d <= reach[i] else new[i]
     changed = False
-    for i in range(x.shape[0]):
-        label, limit, distance = 0, np.inf, np.inf
-        for s in range(n):
-            d = _distance(x, i, centres, s, dims)
-            if d < limit:
-                label, distance = s, d
-                limit = d - 64 * _EPS * (d + np.sqrt(d))  # nearer than this by more than rounding
-        changed |= labels[i] != label
-        labels[i], distances[i] = label, distance
+    for i in range(count):
+        changed |= labels[i] != new[i]
+        labels[i] = new[i]
     return changed
 
 
@@ -194,7 +206,7 @@ def _means(x, share, labels, weights, means, dims):
     for i in range(share.size):
         weights[labels[i]] += share[i]
         for k in range(len(dims)):
-            means[labels[i], k] += share[i] * x[i, k]
+            means[labels[i], k] += share[i] * x[k, i]
     for s in range(weights.size):
         if weights[s] > 0:
             for k in range(len(dims)):
@@ -209,7 +221,7 @@ def _covariances(x, share, labels, weights, means, covariances, dims):
         for k in range(len(dims)):
             for m in range(k + 1):
                 covariances[s, k, m] += (
-                    share[i] * (x[i, k] - means[s, k]) * (x[i, m] - means[s, m]) / weights[s]
+                    share[i] * (x[k, i] - means[s, k]) * (x[m, i] - means[s, m]) / weights[s]
                 )
 
 
@@ -217,10 +229,10 @@ def _covariances(x, share, labels, weights, means, covariances, dims):
 def _lloyd(x, share, uniforms, weights, means, covariances, labels, dims):
     """Cluster, and fill `labels` and the clusters' moments."""
     n = _seed(x, share, uniforms, means, dims)
-    distances = np.empty(share.size)
+    distances, reach, new = np.empty(share.size), np.empty(share.size), np.empty(share.size, np.int64)
     labels[:] = -1
     for _ in range(_MAX_LLOYD):
-        moved = _assign(x, means, n, labels, distances, dims)
+        moved = _assign(x, means, n, labels, new, distances, reach, dims)
         moved |= _reseed(share, n, labels, distances)
         if not moved:
             break
@@ -253,37 +265,44 @@ def _whiten(cov, floor, factor, dims):
 
 @_helper
 def _prepare(weights, covariances, floor, factors, constants, dims):
-    """Constants of the log densities, log w + log|F| - floor tr(F^T F) / 2, and the factors F."""
+    """Fill the constants of the base-2 log densities, and the factors F, of the present components."""
     for s in range(weights.size):
-        constants[s] = -np.inf
         if weights[s] > 0:
             log_det = _whiten(covariances[s], floor, factors[s], dims)
             trace = 0.0
             for k in range(len(dims)):
                 for m in range(k + 1):
                     trace += factors[s, k, m] ** 2
-            constants[s] = np.log(weights[s]) + log_det - 0.5 * floor * trace
+            constants[s] = (np.log(weights[s]) + log_det - 0.5 * floor * trace) * _LOG2_E
 
 
 @_helper
-def _expect(x, i, means, factors, constants, shares, dims):
-    """Fill `shares` with the responsibilities of the components for point i, computed in logarithms."""
-    top = -np.inf
-    for s in range(constants.size):
-        shares[s] = constants[s]
-        if constants[s] > -np.inf:
-            for k in range(len(dims)):
-                whitened = 0.0
-                for m in range(k + 1):
-                    whitened += factors[s, k, m] * (x[i, m] - means[s, m])
-                shares[s] -= 0.5 * whitened * whitened
-        top = max(top, shares[s])
-    total = 0.0
-    for s in range(constants.size):
-        shares[s] = np.exp(shares[s] - top)
-        total += shares[s]
-    for s in range(constants.size):
-        shares[s] /= total
+def _expect(x, share, begin, count, weights, means, factors, constants, shares, dims):
+    """Fill shares[:, :count] with responsibility times mass of the points from `begin` on, by logarithms."""
+    top, total = np.full(count, -np.inf), np.zeros(count)
+    for s in range(weights.size):
+        if weights[s] > 0:
+            for i in range(count):
+                square = 0.0
+                for k in range(len(dims)):
+                    whitened = 0.0
+                    for m in range(k + 1):
+                        whitened += factors[s, k, m] * (x[m, begin + i] - means[s, m])
+                    square += whitened * whitened
+                value = constants[s] - 0.5 * _LOG2_E * square
+                shares[s, i] = value
+                top[i] = value if value > top[i] else top[i]
+    for s in range(weights.size):
+        if weights[s] > 0:
+            for i in range(count):
+                shares[s, i] = exp2(shares[s, i] - top[i])
+                total[i] += shares[s, i]
+    for i in range(count):
+        total[i] = share[begin + i] / total[i]
+    for s in range(weights.size):
+        if weights[s] > 0:
+            for i in range(count):
+                shares[s, i] *= total[i]
 
 
 @_helper
@@ -294,21 +313,20 @@ def _em_step(x, share, weights, means, covariances, floor, dims):
     most: subtracting the squared shift cancels nothing that matters, and one pass over the points is enough.
     """
     n, K = weights.size, len(dims)
-    factors, constants, shares = np.zeros((n, K, K)), np.empty(n), np.empty(n)
+    factors, constants, shares = np.empty((n, K, K)), np.empty(n), np.empty((n, _BLOCK))
     zeroth, first, second = np.zeros(n), np.zeros((n, K)), np.zeros((n, K, K))
     _prepare(weights, covariances, floor, factors, constants, dims)
-    for i in range(share.size):
-        _expect(x, i, means, factors, constants, shares, dims)
+    for begin in range(0, share.size, _BLOCK):
+        count = min(_BLOCK, share.size - begin)
+        _expect(x, share, begin, count, weights, means, factors, constants, shares, dims)
         for s in range(n):
-            r = shares[s] * share[i]
-            if r == 0.0:
-                continue
-            zeroth[s] += r
-            for k in range(K):
-                d = r * (x[i, k] - means[s, k])
-                first[s, k] += d
-                for m in range(k + 1):
-                    second[s, k, m] += d * (x[i, m] - means[s, m])
+            for i in range(count if weights[s] > 0 else 0):
+                zeroth[s] += shares[s, i]
+                for k in range(K):
+                    d = shares[s, i] * (x[k, begin + i] - means[s, k])
+                    first[s, k] += d
+                    for m in range(k + 1):
+                        second[s, k, m] += d * (x[m, begin + i] - means[s, m])
     for s in range(n):
         weights[s] = zeroth[s] if zeroth[s] > 1e-300 else 0.0  # below, quotients lose their digits: absent
         if weights[s] > 0:

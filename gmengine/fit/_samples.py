@@ -61,7 +61,7 @@ def check_masses(op: str, name: str, masses: np.ndarray) -> None:
         index = _first(masses < 0)
         raise ArgumentError(f"{op}: expected {name} >= 0, got {name}{list(index)} = {masses[index]}")
     with np.errstate(over="ignore"):
-        totals = masses.reshape(masses.shape[0], -1).sum(axis=1, dtype=np.float64)
+        totals = masses.sum(axis=tuple(range(1, masses.ndim)), dtype=np.float64)
     if not np.isfinite(totals).all():
         raise NonFiniteError(f"{op}: the sum of {name}[{int(np.argmin(np.isfinite(totals)))}] overflows")
 

@@ -33,7 +33,7 @@ class BatchNorm:
     """
 
     features: int
-    momentum: float = 0.1
+    momentum: float = 0.3
     eps: float = 1e-5
 
     def init(self, dtype: str = "float32") -> tuple[dict[str, Array], dict[str, Array]]:

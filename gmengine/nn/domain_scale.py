@@ -39,7 +39,7 @@ class DomainScale:
 
     channels: int
     shared: bool = False
-    momentum: float = 0.1
+    momentum: float = 0.3
 
     def init(self, dtype: str = "float32") -> dict[str, Array]:
         """Return the state that has seen no batch; evaluated with it, space is not scaled."""

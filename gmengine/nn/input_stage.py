@@ -38,7 +38,7 @@ class InputStage:
     """
 
     per_sample: bool = False
-    momentum: float = 0.1
+    momentum: float = 0.3
 
     def init(self, dtype: str = "float32") -> dict[str, Array]:
         """Return the state that has seen no batch; empty if `per_sample`."""

@@ -51,7 +51,7 @@ class Layer:
     per_node: int = 2
     reduce_first: float | None = None
     share_scale: bool = False
-    momentum: float = 0.1
+    momentum: float = 0.3
 
     @property
     def domain(self) -> DomainScale:

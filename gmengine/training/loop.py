@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -12,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gmengine.autograd import Tape, leaves, tree_map, value_and_grad
-from gmengine.backend import Array, to_device
+from gmengine.autograd.trees import walk
+from gmengine.backend import Array, namespace, to_device
 from gmengine.data import Dataset, batches
-from gmengine.errors import NonFiniteError
+from gmengine.errors import NonFiniteError, NotPositiveDefinite
 from gmengine.nn import Network, negative_log_likelihood
 from gmengine.optim import (
     SGD,
@@ -37,6 +39,13 @@ class Model(NamedTuple):
 
     params: Arrays
     state: Arrays
+
+    def measured(self, net: Network, dataset: Dataset) -> Evaluation:
+        """Return the evaluation on `dataset`; NonFiniteError if its loss is NaN or infinite."""
+        found = evaluate(net, self.params, self.state, dataset)
+        if not math.isfinite(found.loss):
+            raise NonFiniteError(f"the loss on {dataset.name} is {found.loss}")
+        return found
 
 
 class Best(NamedTuple):
@@ -234,16 +243,24 @@ def train_epoch(
     tally, number = Tally(), progress.epoch + 1
     rng = np.random.default_rng([learner.config.seed, number])
     for batch in batches(train, learner.batch_size, rng=rng, drop_last=True):
-        try:
+        with _diverging(f"epoch {number}, batch {tally.batches + 1}, step {progress.step + 1}"):
             progress, loss, correct = train_step(learner, progress, batch)
-        except NonFiniteError as error:
-            where = f"epoch {number}, batch {tally.batches + 1}, step {progress.step + 1}"
-            raise NonFiniteError(f"train: {error} at {where}; try a smaller lr or max_norm") from error
         n = len(batch)
         tally = Tally(tally.batches + 1, tally.samples + n, tally.loss + loss * n, tally.correct + correct)
         if on_batch is not None:
             on_batch(number, tally)
     return progress, tally
+
+
+@contextmanager
+def _diverging(where: str) -> Iterator[None]:
+    """Turn what comes of numbers beyond the dtype into one error that says where and what to try."""
+    try:
+        with np.errstate(all="ignore"):  # every step and every evaluation is checked for what these announce
+            yield
+    except (NonFiniteError, NotPositiveDefinite) as error:
+        advice = "the training diverged; try a smaller lr or max_norm"
+        raise NonFiniteError(f"train: {error}, at {where}: {advice}") from error
 
 
 def run_epoch(
@@ -258,7 +275,9 @@ def run_epoch(
     progress, tally = train_epoch(learner, progress, train, on_batch)
     rate = learner.config.lr * learner.scale(progress._replace(step=progress.step - 1))
     trained = time.perf_counter()
-    found = measured(learner, evaluated(progress), valid)
+    with _diverging(f"the end of epoch {progress.epoch + 1}"):
+        _check_finite(progress)
+        found = evaluated(progress).measured(learner.net, valid)
     plateau = progress.plateau
     if learner.config.schedule == "plateau":
         plateau = learner.plateau.update(found.loss, plateau)
@@ -287,9 +306,8 @@ def _better(old: Best, new: Best) -> Best:
     return new if old.epoch == 0 or (new.accuracy, -new.loss) > (old.accuracy, -old.loss) else old
 
 
-def measured(learner: Learner, model: Model, dataset: Dataset) -> Evaluation:
-    """Return the evaluation of a model, and raise NonFiniteError if its loss is NaN or infinite."""
-    found = evaluate(learner.net, model.params, model.state, dataset)
-    if not math.isfinite(found.loss):
-        raise NonFiniteError(f"train: the loss of the evaluation is {found.loss}; try a smaller lr")
-    return found
+def _check_finite(progress: Progress) -> None:
+    """A checkpoint that no run can go on from must not replace a good one."""
+    for path, leaf in walk((progress.model, progress.adam)):
+        if hasattr(leaf, "shape") and not bool(namespace(leaf).all(namespace(leaf).isfinite(leaf))):
+            raise NonFiniteError(f"{path} holds NaN or infinity")

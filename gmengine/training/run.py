@@ -20,7 +20,7 @@ from gmengine.files import atomic_write
 from gmengine.nn import Network
 from gmengine.training.checkpoint import CHECKPOINT, load_checkpoint, make_network, save_checkpoint
 from gmengine.training.config import RunConfig
-from gmengine.training.loop import Learner, Progress, Tally, evaluated, measured, run_epoch
+from gmengine.training.loop import Learner, Progress, Tally, evaluated, run_epoch
 from gmengine.training.metrics import append_line, write_lines
 from gmengine.training.splits import Splits, Task, check_source, check_task, load_splits
 
@@ -60,6 +60,9 @@ class Watcher:
 
     Parameters
     ----------
+    on_folder : callable, optional
+        Is called with the folder of a new run as soon as it is claimed; the folder is removed again if the run
+        does not get as far as its first checkpoint.
     on_start : callable, optional
         Is called with a `Start` once the data are loaded and the first checkpoint is written.
     on_batch : callable, optional
@@ -68,6 +71,7 @@ class Watcher:
         Is called with the line of metrics of every epoch, after its checkpoint is written.
     """
 
+    on_folder: Callable[[Path], object] | None = None
     on_start: Callable[[Start], object] | None = None
     on_batch: Callable[[int, Tally], None] | None = None
     on_epoch: Callable[[dict[str, Any]], object] | None = None
@@ -114,8 +118,11 @@ def train(
     net = make_network(config, dim=2)  # a mistake in the layers is found before anything is touched
     check_source(config)
     to_device(np.zeros(1), config.device)
-    folder, made = (None, False) if out is None else _claim(Path(out), numbered)
+    watcher = watcher or Watcher(on_epoch=on_epoch)
+    folder, made = (None, []) if out is None else _claim(Path(out), numbered)
     try:
+        if folder is not None and watcher.on_folder is not None:
+            watcher.on_folder(folder)
         splits = load_splits(config, net)
         task = splits.task
         check_task(task, net)
@@ -125,11 +132,8 @@ def train(
             save_checkpoint(folder / CHECKPOINT, config, task, progress)
             _write_words(folder, config, progress)
     except BaseException:
-        if folder is not None and made:
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # only if nothing was written
+        _release(made)
         raise
-    watcher = watcher or Watcher(on_epoch=on_epoch)
     return _go_on(Start(config, task, learner, 0, folder), splits, progress, watcher)
 
 
@@ -199,8 +203,8 @@ def _go_on(start: Start, splits: Splits, progress: Progress, watcher: Watcher) -
 
 
 def _test(learner: Learner, progress: Progress, splits: Splits) -> dict[str, Any]:
-    last = measured(learner, evaluated(progress), splits.test)
-    best = measured(learner, progress.best.model, splits.test)
+    last = evaluated(progress).measured(learner.net, splits.test)
+    best = progress.best.model.measured(learner.net, splits.test)
     epoch, _ = learner.result(progress)
     chosen = best if learner.config.keeps_best else last
     return {
@@ -222,24 +226,34 @@ def _write_words(folder: Path, config: RunConfig, progress: Progress) -> None:
     write_lines(folder / METRICS, progress.history)
 
 
-def _claim(out: Path, numbered: bool) -> tuple[Path, bool]:
-    """Return a folder that can be written to and holds no run, and whether it was made for this."""
+def _claim(out: Path, numbered: bool) -> tuple[Path, list[Path]]:
+    """Return a folder that can be written to and holds no run, and the folders that were made for it."""
     for i in count(1):
         folder = out if i == 1 else out.with_name(f"{out.name}-{i}")
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
         try:
             folder.mkdir(parents=True)
-            made = True
+            break
         except FileExistsError:
+            missing = []
+            if numbered:
+                continue  # also past an empty folder: another process may have just made it
             if not folder.is_dir():
                 raise
-            made = False
-        if made:
-            break
-        if numbered:
-            continue  # also past an empty folder: another process may have just made it
         if any((folder / name).exists() for name in (CHECKPOINT, METRICS, CONFIG)):
             raise ArgumentError(f"out: {folder} holds a run already; resume it or name another folder")
         break
-    with tempfile.TemporaryFile(dir=folder):  # raises OSError where nothing can be written
-        pass
-    return folder, made
+    try:
+        with tempfile.TemporaryFile(dir=folder):  # raises OSError where nothing can be written
+            pass
+    except BaseException:
+        _release(missing)
+        raise
+    return folder, missing
+
+
+def _release(folders: list[Path]) -> None:
+    """Remove folders, innermost first, as far as they are empty."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()

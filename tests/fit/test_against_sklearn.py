@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from fit_oracle import bound
+from fit_oracle import log_likelihood, pixel_centres
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
@@ -14,17 +14,10 @@ from gmengine import Mixture
 from gmengine.data import digits_images
 from gmengine.fit import fit_images, kmeans
 
-ROWS, COLUMNS = np.indices((8, 8))
-CENTRES = np.stack([COLUMNS.ravel(), ROWS.ravel()], axis=-1).astype(float)
+CENTRES = pixel_centres(8, 8)
 IMAGES = np.round(
     digits_images()[0][:60] * 16
 )  # integers: scikit-learn's mixtures know no weights, only copies
-OFFSETS = np.stack(np.meshgrid(*[(np.arange(4) + 0.5) / 4 - 0.5] * 2), axis=-1).reshape(-1, 2)
-
-
-def log_likelihood(image, mixture):
-    """Mean log-likelihood of an image of square pixels, each sampled at 4 x 4 places."""
-    return np.mean([bound(CENTRES + offset, image.ravel(), mixture, 0.0) for offset in OFFSETS])
 
 
 def sklearn_mixture(image, n, seed):

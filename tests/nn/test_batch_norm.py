@@ -42,7 +42,7 @@ def test_evaluation_uses_debiased_running_averages():
         _, state = NORM.apply(params(), state, x, training=True)
         means.append(x.mean(axis=0))
         variances.append(x.var(axis=0))
-    share = 0.9 ** np.arange(5)[::-1]
+    share = 0.7 ** np.arange(5)[::-1]
     mean, variance = (np.average(a, axis=0, weights=share) for a in (means, variances))
     x = batch(99)
     y, same = NORM.apply(params(), state, x)

@@ -48,7 +48,7 @@ def test_the_running_average_is_that_of_the_logarithms():
         m = data(seed)
         _, state = stage.apply(state, m, training=True)
         logs.append(np.log(mean_trace(m, axis=0)))
-    want = np.exp(np.average(logs, axis=0, weights=0.9 ** np.arange(5)[::-1]))
+    want = np.exp(np.average(logs, axis=0, weights=0.7 ** np.arange(5)[::-1]))
     m = data(9)
     done, _ = stage.apply(state, m)
     assert_mixtures_close("sum", done, scale(m, np.sqrt(2.0 / want)), size=24)

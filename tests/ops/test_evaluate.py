@@ -31,7 +31,7 @@ def close_to_oracle(m, x, got, condition=10.0):
 @given(st.data())
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_values_are_those_of_scipy(backend, dtype, data):
-    m = data.draw(gms.mixtures(dtype=dtype, absent=0.2, degenerate=True))
+    m = data.draw(gms.mixtures(dim=gms.dims_of(dtype), dtype=dtype, absent=0.2, degenerate=True))
     x = data.draw(gms.points(dim=m.dim, batch=m.batch, dtype=dtype))
     got = backend.asnumpy(evaluate(backend.asarray(m), backend.asarray(x)))
     assert got.dtype == np.dtype(dtype)
@@ -195,9 +195,9 @@ def test_each_input_can_be_the_only_one_that_needs_a_gradient():
             return evaluate(Mixture(*parts[:k], part, *parts[k + 1 :]), x)
 
         _, (got,) = pull_back(only, parts[k], rng=24)
-        assert_close("exact", got, getattr(all_of_m, name), name=name)
+        assert_close("sum", got, getattr(all_of_m, name), name=name)
     _, (got,) = pull_back(lambda x: evaluate(m, x), x, rng=24)
-    assert_close("exact", got, of_x)
+    assert_close("sum", got, of_x)
 
 
 @pytest.mark.parametrize("garbage", [0.0, -1.0, 1e3])

@@ -39,7 +39,7 @@ def reductions(draw, **options):
 @given(st.data())
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_merging_conserves_the_moments_of_either_sign(backend, dtype, data):
-    m, n, per_node = data.draw(reductions(dtype=dtype, absent=0.2))
+    m, n, per_node = data.draw(reductions(dim=gms.dims_of(dtype), dtype=dtype, absent=0.2))
     got = backend.asnumpy(reduce(backend.asarray(m), n, per_node=per_node))
     assert got.dtype == np.dtype(dtype)
     laws.moments_are_conserved(m, got)

@@ -38,7 +38,7 @@ def test_components_are_those_of_the_recursion(backend, dim, data):
 
 
 @pytest.mark.parametrize(
-    ("dim", "n", "per_node"), [(1, 20, 2), (2, 33, 2), (3, 64, 4), (4, 17, 2), (7, 16, 16)]
+    ("dim", "n", "per_node"), [(1, 20, 2), (2, 33, 2), (3, 64, 4), (4, 17, 2), (2, 40, 16)]
 )
 def test_large_mixtures_agree_in_order_too(backend, dim, n, per_node):
     m = gms.random_mixture(1, (2,), 150, dim, condition=4.0)
@@ -131,7 +131,7 @@ def test_integrals_and_means_have_the_gradient_of_the_unreduced_mixture():
 
 
 @pytest.mark.parametrize("condition", [1e1, 1e4])
-@pytest.mark.parametrize(("dim", "per_node"), [(2, 2), (3, 4)])
+@pytest.mark.parametrize(("dim", "per_node"), [(2, 2), (2, 4)])
 def test_single_precision_agrees_with_double(dim, per_node, condition):
     m = gms.random_mixture(13, (3,), 100, dim, condition=condition)
     held = plan(m, 16, per_node=per_node)

@@ -42,7 +42,7 @@ def close_to_oracle(m, got, bias=0.0, condition=10.0, **options):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("relative", [True, False])
 def test_weights_are_those_of_the_loops(backend, dtype, relative, data):
-    m = data.draw(gms.mixtures(dtype=dtype, absent=0.2, degenerate=True))
+    m = data.draw(gms.mixtures(dim=gms.dims_of(dtype), dtype=dtype, absent=0.2, degenerate=True))
     bias = float(np.float32(data.draw(gms.scalars(-0.5, 0.5))))
     got = backend.asnumpy(relu(backend.asarray(m), bias, relative=relative))
     assert got.dtype == np.dtype(dtype)
@@ -126,7 +126,7 @@ def test_weights_are_positive_unless_the_bias_is(backend, data):
 @given(st.data())
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_scaling_weights_and_bias_scales_the_result(backend, dtype, data):
-    m = backend.asarray(data.draw(gms.mixtures(dtype=dtype, absent=0.2)))
+    m = backend.asarray(data.draw(gms.mixtures(dim=gms.dims_of(dtype), dtype=dtype, absent=0.2)))
     bias, factor = data.draw(gms.scalars(-0.5, 0.5)), data.draw(st.sampled_from([1e-9, 1e-3, 0.25, 3.0, 1e9]))
     got, want = relu(m * factor, bias * factor), relu(m, bias) * factor
     noise = factor * (laws.spread(m) + abs(bias)) / peaks(backend.asnumpy(m))
