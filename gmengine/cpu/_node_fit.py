@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gmengine.cpu._compile import helper
+from gmengine.cpu._serial import serial
 
 KL_THRESHOLD = 0.5
 VIRTUAL_SAMPLES = 4.0
@@ -35,13 +35,13 @@ class Scratch(NamedTuple):
     squares: Any  # (2, K, K)            two matrices
 
 
-@helper
+@serial
 def new_components(n, dims):
     K = len(dims)
     return Components(np.empty(n), np.empty((n, K)), np.empty((n, K, K)))
 
 
-@helper
+@serial
 def new_scratch(n, dims):
     K = len(dims)
     return Scratch(
@@ -54,7 +54,7 @@ def new_scratch(n, dims):
     )
 
 
-@helper
+@serial
 def invert(a, inverse, dims):
     """Write the inverse of a symmetric matrix; return log det, or NaN if it is not positive definite."""
     K = len(dims)
@@ -82,7 +82,7 @@ def invert(a, inverse, dims):
     return log_det + np.log(product)
 
 
-@helper
+@serial
 def choose_representatives(slots, n_in, n_out, extent, eps, labels, representatives):
     """Write one representative per cluster of the slots: single-link clusters, their heaviest members."""
     for i in range(n_in):
@@ -106,7 +106,7 @@ def choose_representatives(slots, n_in, n_out, extent, eps, labels, representati
             s += 1
 
 
-@helper
+@serial
 def _closest_clusters(slots, n_in, extent, eps, labels):
     """Return the labels, ascending, of the first pair that is as close as any up to rounding of the input."""
     closest = np.inf
@@ -122,7 +122,7 @@ def _closest_clusters(slots, n_in, extent, eps, labels):
     return 0, 0
 
 
-@helper
+@serial
 def _squared_distance(mu, i, j):
     d = 0.0
     for a in range(mu.shape[1]):
@@ -130,7 +130,7 @@ def _squared_distance(mu, i, j):
     return d
 
 
-@helper
+@serial
 def energies(slots, n_in, n_out, representatives, masks, scratch, dims):
     """Write ``E_i[(x - mu_s)^T P_s (x - mu_s)]`` of every allowed pair, and what it needs of representative s."""
     K = len(dims)
@@ -149,7 +149,7 @@ def energies(slots, n_in, n_out, representatives, masks, scratch, dims):
                 scratch.energy[i, s] = energy
 
 
-@helper
+@serial
 def choose_masks(slots, n_in, n_out, eps, masks, scratch, dims):
     """Write for each slot the outputs that may claim it, as bits: those of small divergence, and the nearest.
 
@@ -175,7 +175,7 @@ def choose_masks(slots, n_in, n_out, eps, masks, scratch, dims):
         masks[i] = np.uint32(bits)
 
 
-@helper
+@serial
 def expectation(slots, n_in, n_out, representatives, masks, scratch):
     """Write the shares r_is = softmax over the allowed s of log w_rep(s) + 4 wh_i E_i[log N_s]; needs energies.
 
@@ -205,7 +205,7 @@ def expectation(slots, n_in, n_out, representatives, masks, scratch):
             scratch.share[i, s] /= normaliser
 
 
-@helper
+@serial
 def maximisation(slots, n_in, n_out, representatives, share, fitted, start, dims):
     """Write the moment match of the slots under `share` to ``fitted[start:start + n_out]``."""
     K = len(dims)

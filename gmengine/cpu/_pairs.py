@@ -15,19 +15,19 @@ import numpy as np
 from gmengine.cpu._compile import helper, n_packed, zeros
 from gmengine.cpu._exp2 import exp2
 from gmengine.cpu._tuples import (
+    LANES,
     added,
     dot,
     lower_times,
     outer,
-    read_column,
+    read_lane,
     read_row,
     scaled,
     subtracted,
     transposed_times,
-    write_column,
+    write_lane,
 )
 
-LANES = 320
 CHUNK = 256
 STEP = 16  # lanes are filled up to a multiple, so that no scalar remainder is left
 
@@ -42,8 +42,8 @@ def block_range(n_points, s, slices):
 
 
 def zeros_like_pairs(K, S, dtype):
-    """Return zeros whose lengths and types tell kernels (K, T = K (K + 1) / 2, S amplitudes, T in float64)."""
-    return zeros(K, dtype), zeros(n_packed(K), dtype), zeros(S, dtype), zeros(n_packed(K), "float64")
+    """Return zeros whose lengths and types tell kernels K, T = K (K + 1) / 2 and the number of amplitudes S."""
+    return zeros(K, dtype), zeros(n_packed(K), dtype), zeros(S, dtype)
 
 
 @helper
@@ -70,7 +70,7 @@ def load_points(points, start, stop, lanes):
 @helper
 def _whiten(x, i, mu, a):
     """Return y = A (x_i - mu)."""
-    return lower_times(a, subtracted(read_column(x, i, mu), mu))
+    return lower_times(a, subtracted(read_lane(x, i, mu), mu))
 
 
 @helper
@@ -81,13 +81,13 @@ def _density(y):
 
 @helper
 def _values_of_chunk(rows, first, last, x, length, sums, like):
-    mean, tri, amp, _ = like
+    mean, tri, amp = like
     K, T = len(mean), len(tri)
     for j in range(first, last):
         mu, a, w = read_row(rows, j, 0, mean), read_row(rows, j, K, tri), read_row(rows, j, K + T, amp)
         for i in range(length):
             e = _density(_whiten(x, i, mu, a))
-            write_column(sums, i, added(read_column(sums, i, w), scaled(e, w)))
+            write_lane(sums, i, added(read_lane(sums, i, w), scaled(e, w)))
 
 
 @helper
@@ -113,7 +113,7 @@ def pair_values(rows, n, x, length, sums, totals, like):
 
 @helper
 def _slopes_of_chunk(rows, first, last, x, g, length, sums, moments, like, of_points, of_components):
-    mean, tri, amp, _ = like
+    mean, tri, amp = like
     K, T, S = len(mean), len(tri), len(amp)
     for j in range(first, last):
         mu, a, w = read_row(rows, j, 0, mean), read_row(rows, j, K, tri), read_row(rows, j, K + T, amp)
@@ -121,14 +121,14 @@ def _slopes_of_chunk(rows, first, last, x, g, length, sums, moments, like, of_po
         for i in range(length):
             y = _whiten(x, i, mu, a)
             e = _density(y)
-            gi = read_column(g, i, amp)
+            gi = read_lane(g, i, amp)
             hy = scaled(e * dot(gi, w), y)
             if len(of_components):
                 m0 = added(m0, scaled(e, gi))
                 m1 = added(m1, hy)
                 m2 = added(m2, outer(hy, y, tri))
             if len(of_points):
-                write_column(sums, i, added(read_column(sums, i, y), transposed_times(a, hy)))
+                write_lane(sums, i, added(read_lane(sums, i, y), transposed_times(a, hy)))
         if len(of_components):
             for s in range(S):
                 moments[j, s] += m0[s]

@@ -28,31 +28,32 @@ class VjpScratch(NamedTuple):
     g: np.ndarray
     sums: np.ndarray
     totals: np.ndarray
+    work: np.ndarray
 
 
 @helper
 def new_scratch(N, like):
-    mean, tri, amp, _ = like
+    mean, tri, amp = like
     rows = np.empty((N, len(mean) + len(tri) + len(amp)), lane_dtype(mean))
     return Scratch(np.empty(N, np.int64), np.empty(N), np.empty(N), rows)
 
 
 @helper
 def new_vjp_scratch(N, like):
-    mean, tri, amp, _ = like
+    mean, tri, amp = like
     moments = np.empty((N, len(amp) + len(mean) + len(tri)))
     x, g, sums = new_lanes(mean), new_lanes(amp), new_lanes(mean)
     g_values = np.empty((2, N), x.dtype)
-    return VjpScratch(np.empty(N), g_values, moments, x, g, sums, np.empty((len(mean), LANES)))
+    totals, work = np.empty((len(mean), LANES)), np.empty((3, len(mean), len(mean)))
+    return VjpScratch(np.empty(N), g_values, moments, x, g, sums, totals, work)
 
 
 @helper
 def start(weights, means, covariances, bias, epsilons, relative, t, like):
     """Prepare a mixture in the scratch `t`; return (number present, fault, its component, e2, e3)."""
-    mean, tri, _, tri64 = like
-    first = len(mean) + len(tri)
+    first = len(like[0]) + len(like[1])
     n = gather_present(weights, t.index)
-    fault, where = prepare(weights, means, covariances, t.index, n, t.rows, t.peaks, mean, tri64)
+    fault, where = prepare(weights, means, covariances, t.index, n, t.rows, t.peaks, like)
     of_weights, of_values = 1.0, 1.0
     if relative:
         of_weights, of_values = 0.0, 0.0
@@ -119,9 +120,8 @@ def pull_back_pairs(t, p, n, moments, g_means, s, slices, like):
 @helper
 def finish(m, inputs, epsilons, relative, scalars, n, t, p, moments, grads, like):
     """Turn the moments into the gradients of mixture m."""
-    mean, tri, _, tri64 = like
     g_weights, g_means, g_covariances, g_biases = grads
-    first = len(mean) + len(tri)
+    first = len(like[0]) + len(like[1])
     bias = float(inputs[3][m])
     g_bias, g_e2, g_e3 = scalars
     g_e1 = 0.0
@@ -143,5 +143,5 @@ def finish(m, inputs, epsilons, relative, scalars, n, t, p, moments, grads, like
         h = float(t.rows[r, first]) * moments[r, 0] + float(t.rows[r, first + 1]) * moments[r, 1]
         # A peak's derivative with respect to C is -1/2 peak C^-1, like that of a pair at distance 0.
         h += of_values * abs(w) * t.peaks[r]
-        add_component_gradient(t.rows, r, moments, 2, h, g_means[m, i], g_covariances[m, i], mean, tri64)
+        add_component_gradient(t.rows, r, moments, 2, h, g_means[m, i], g_covariances[m, i], p.work, like[0])
     g_biases[m] = g_bias

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from gmengine.cpu._compile import helper
 from gmengine.cpu._morton_tree import first_leaf, size_of
 from gmengine.cpu._node_fit import (
     choose_masks,
@@ -12,23 +11,24 @@ from gmengine.cpu._node_fit import (
     maximisation,
     new_components,
 )
+from gmengine.cpu._serial import serial
 
 SOUND, NON_FINITE, NOT_DEFINITE, OTHER_SIGN, TWO_SIGNS = range(5)
 
 
-@helper
+@serial
 def slot_of(reference, n_inner, per_node):
     """Return the first of a node's slots: `per_node` for each inner node, then one for each leaf."""
     return reference * per_node if reference >= 0 else n_inner * per_node + ~reference
 
 
-@helper
+@serial
 def outputs_slot(n_inner, present, per_node):
     """Return the first of the ``2 per_node`` slots behind all others, in which selected nodes are fitted."""
     return n_inner * per_node + present
 
 
-@helper
+@serial
 def leaf_slots(weights, means, covariances, order, present, centre, n_inner, per_node, dims):
     """Return slots for all nodes, in which the leaves' are filled: |w|, means from the centre, symmetric C."""
     K = len(dims)
@@ -43,7 +43,7 @@ def leaf_slots(weights, means, covariances, order, present, centre, n_inner, per
     return nodes
 
 
-@helper
+@serial
 def copy(source, i, target, j, dims):
     """Copy component i of `source` to component j of `target`."""
     K = len(dims)
@@ -54,7 +54,7 @@ def copy(source, i, target, j, dims):
             target.cov[j, a, b] = source.cov[i, a, b]
 
 
-@helper
+@serial
 def collect(v, nodes, tree, per_node, slots, dims):
     """Copy what the children of node v hold, left before right; return how many."""
     children, leaves = tree
@@ -68,7 +68,7 @@ def collect(v, nodes, tree, per_node, slots, dims):
     return n_in
 
 
-@helper
+@serial
 def climb(root, count, start, nodes, tree, choices, frozen, extent, eps, slots, scratch, dims):
     """Fit every node under `root` to what it holds, children before parents, and `root` to `count` from `start` on.
 
@@ -96,7 +96,7 @@ def climb(root, count, start, nodes, tree, choices, frozen, extent, eps, slots, 
         maximisation(slots, n_in, n_out, representatives, scratch.share, nodes, t, dims)
 
 
-@helper
+@serial
 def write_leaves(weights, means, covariances, order, root, children, count, result, start, dims):
     """Copy the `count` leaves under `root` to the result, bit for bit."""
     K = len(dims)
@@ -110,7 +110,7 @@ def write_leaves(weights, means, covariances, order, root, children, count, resu
                 result.cov[t, a, b] = covariances[i, a, b]
 
 
-@helper
+@serial
 def write_fit(nodes, first, count, sign, centre, tiny, result, start, dims):
     """Write `count` fitted components to the result; none may underflow to an absent one."""
     K = len(dims)
@@ -123,7 +123,7 @@ def write_fit(nodes, first, count, sign, centre, tiny, result, start, dims):
                 result.cov[t, a, b] = nodes.cov[s, a, b]
 
 
-@helper
+@serial
 def write_padding(result, start, dims):
     """Write absent components from `start` on."""
     K = len(dims)

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from gmengine.cpu._compile import helper
 from gmengine.cpu._morton_tree import size_of
 from gmengine.cpu._node_fit import VIRTUAL_SAMPLES, energies, expectation
+from gmengine.cpu._serial import serial
 from gmengine.cpu._tree_climb import collect, copy, slot_of
 
 
-@helper
+@serial
 def maximisation_vjp(slots, n_in, n_out, share, nodes, g_nodes, start, g_slots, g_share, dims):
     """Write the slots' gradients through the moments, whose own begin at `start`, and those of the shares."""
     K = len(dims)
@@ -41,7 +41,7 @@ def maximisation_vjp(slots, n_in, n_out, share, nodes, g_nodes, start, g_slots, 
             g_share[i, s] = slots.w[i] * g_rho
 
 
-@helper
+@serial
 def expectation_vjp(slots, n_in, n_out, representatives, scratch, g_share, g_slots, g_l):
     """Add the weights' gradients through the shares; write those of the log-likelihoods."""
     total = normalised = 0.0
@@ -65,7 +65,7 @@ def expectation_vjp(slots, n_in, n_out, representatives, scratch, g_share, g_slo
         g_slots.w[i] -= normalised / total
 
 
-@helper
+@serial
 def energies_vjp(slots, n_in, n_out, representatives, scratch, g_l, g_slots, dims):
     """Add the gradients through the log-likelihoods l_is, whose gradients are `g_l`."""
     K = len(dims)
@@ -105,7 +105,7 @@ def energies_vjp(slots, n_in, n_out, representatives, scratch, g_l, g_slots, dim
                 g_slots.cov[rep, a, b] += 0.5 * g_cov
 
 
-@helper
+@serial
 def descend(root, count, start, nodes, tree, choices, g_nodes, slots, g_slots, scratch, pairs, dims):
     """Carry the gradients of what `root` is fitted to, in the slots from `start` on, down to its leaves' slots."""
     children, leaves = tree
@@ -133,7 +133,7 @@ def descend(root, count, start, nodes, tree, choices, g_nodes, slots, g_slots, s
             i += size
 
 
-@helper
+@serial
 def load_cotangents(cotangents, start, count, sign, g_nodes, first, dims):
     """Copy `count` outputs' cotangents to slots, symmetrised and for |w| instead of w."""
     K = len(dims)
@@ -146,7 +146,7 @@ def load_cotangents(cotangents, start, count, sign, g_nodes, first, dims):
                 g_nodes.cov[t, a, b] = 0.5 * (np.float64(cotangents.cov[j, a, b]) + cotangents.cov[j, b, a])
 
 
-@helper
+@serial
 def store_gradients(g_nodes, first, order, present, positive, grads, dims):
     """Copy the leaves' gradients to the components, symmetrised and for w instead of |w|."""
     K = len(dims)

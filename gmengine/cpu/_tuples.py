@@ -7,14 +7,18 @@ lower triangle is number k (k + 1) / 2 + m.
 """
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+LANES = 320
+"""Points that the pair loops take at once; a multiple of every vector length, and 5 * 2^n for layers of 5-fold size."""
 
 # As in `_compile.FLAGS`.
 _FLAGS = ("contract", "nsz", "reassoc")
 
 
+@njit
 def packed(k, m):
     """Return the number of entry (k, m), m <= k, in a packed lower triangle."""
     return k * (k + 1) // 2 + m
@@ -45,7 +49,7 @@ def lower_times(typing_context, a, v):
 
     def generate(context, builder, signature, args):
         a, v = (cgutils.unpack_tuple(builder, t) for t in args)
-        rows = (_sum_of_products(builder, ((a[packed(k, m)], v[m]) for m in range(k + 1))) for k in range(len(v)))
+        rows = (_sum_of_products(builder, ((a[packed.py_func(k, m)], v[m]) for m in range(k + 1))) for k in range(len(v)))
         return context.make_tuple(builder, signature.return_type, rows)
 
     return v(a, v), generate
@@ -58,7 +62,7 @@ def transposed_times(typing_context, a, v):
     def generate(context, builder, signature, args):
         a, v = (cgutils.unpack_tuple(builder, t) for t in args)
         K = len(v)
-        rows = (_sum_of_products(builder, ((a[packed(k, m)], v[k]) for k in range(m, K))) for m in range(K))
+        rows = (_sum_of_products(builder, ((a[packed.py_func(k, m)], v[k]) for k in range(m, K))) for m in range(K))
         return context.make_tuple(builder, signature.return_type, rows)
 
     return v(a, v), generate
@@ -117,22 +121,12 @@ def _is_matrix_of(matrix, like):
     )
 
 
-def _pointers(context, builder, signature, args, n, by_row):
-    """Return pointers to n entries of a matrix: along row args[1] from args[2] on, or down column args[1]."""
-    matrix = context.make_array(signature.args[0])(context, builder, args[0])
-    width = builder.extract_value(matrix.shape, 1)
-    index = [
-        context.cast(builder, args[i], signature.args[i], types.intp) for i in range(1, 3 if by_row else 2)
-    ]
-    pointers = []
-    for k in range(n):
-        number = ir.Constant(width.type, k)
-        if by_row:
-            offset = builder.add(builder.mul(index[0], width), builder.add(index[1], number))
-        else:
-            offset = builder.add(index[0], builder.mul(width, number))
-        pointers.append(builder.gep(matrix.data, [offset], inbounds=True))
-    return pointers
+def _data(context, builder, signature, args):
+    return context.make_array(signature.args[0])(context, builder, args[0])
+
+
+def _index(context, builder, signature, args, position):
+    return context.cast(builder, args[position], signature.args[position], types.intp)
 
 
 @intrinsic
@@ -142,35 +136,46 @@ def read_row(typing_context, matrix, j, start, like):
         return None
 
     def generate(context, builder, signature, args):
-        pointers = _pointers(context, builder, signature, args, len(like), by_row=True)
+        array = _data(context, builder, signature, args)
+        row, column = (_index(context, builder, signature, args, p) for p in (1, 2))
+        first = builder.add(builder.mul(row, builder.extract_value(array.shape, 1)), column)
+        pointers = _pointers(builder, array.data, first, len(like), 1)
         return context.make_tuple(builder, signature.return_type, [builder.load(p) for p in pointers])
 
     return like(matrix, j, start, like), generate
 
 
 @intrinsic
-def read_column(typing_context, matrix, i, like):
-    """Return matrix[: len(like), i] as a tuple; the matrix is C-contiguous, indices are unchecked."""
-    if not _is_matrix_of(matrix, like):
+def read_lane(typing_context, lanes, i, like):
+    """Return lanes[: len(like), i] as a tuple; the matrix has LANES columns, indices are unchecked."""
+    if not _is_matrix_of(lanes, like):
         return None
 
     def generate(context, builder, signature, args):
-        pointers = _pointers(context, builder, signature, args, len(like), by_row=False)
+        first = _index(context, builder, signature, args, 1)
+        pointers = _pointers(builder, _data(context, builder, signature, args).data, first, len(like), LANES)
         return context.make_tuple(builder, signature.return_type, [builder.load(p) for p in pointers])
 
-    return like(matrix, i, like), generate
+    return like(lanes, i, like), generate
 
 
 @intrinsic
-def write_column(typing_context, matrix, i, values):
-    """Set matrix[: len(values), i]; the matrix is C-contiguous, indices are unchecked."""
-    if not _is_matrix_of(matrix, values):
+def write_lane(typing_context, lanes, i, values):
+    """Set lanes[: len(values), i]; the matrix has LANES columns, indices are unchecked."""
+    if not _is_matrix_of(lanes, values):
         return None
 
     def generate(context, builder, signature, args):
-        pointers = _pointers(context, builder, signature, args, len(values), by_row=False)
+        first = _index(context, builder, signature, args, 1)
+        pointers = _pointers(builder, _data(context, builder, signature, args).data, first, len(values), LANES)
         for value, pointer in zip(cgutils.unpack_tuple(builder, args[2]), pointers, strict=True):
             builder.store(value, pointer)
         return context.get_dummy_value()
 
-    return types.void(matrix, i, values), generate
+    return types.void(lanes, i, values), generate
+
+
+def _pointers(builder, data, first, n, stride):
+    """Return pointers to entries first, first + stride, ...; a constant stride spares LLVM most overlap checks."""
+    offsets = [builder.add(first, ir.Constant(first.type, k * stride)) for k in range(n)]
+    return [builder.gep(data, [offset], inbounds=True) for offset in offsets]

@@ -26,17 +26,16 @@ from gmengine.cpu._pairs import (
 @helper
 def _start(weights, means, covariances, index, peaks, rows, like):
     """Prepare a mixture; return (number of components present, fault, component of the fault)."""
-    mean, _, _, tri64 = like
     n = gather_present(weights, index)
-    fault, where = prepare(weights, means, covariances, index, n, rows, peaks, mean, tri64)
+    fault, where = prepare(weights, means, covariances, index, n, rows, peaks, like)
     for r in range(n):
-        rows[r, len(mean) + len(tri64)] = weights[index[r]] * peaks[r]
+        rows[r, len(like[0]) + len(like[1])] = weights[index[r]] * peaks[r]
     return n, fault, where
 
 
 @helper
 def _new_rows(N, like):
-    mean, tri, _, _ = like
+    mean, tri, _ = like
     return np.empty((N, len(mean) + len(tri) + 1), lane_dtype(mean))
 
 
@@ -44,7 +43,7 @@ def _new_rows(N, like):
 def _forward(worker, workers, slices, mixture, points, values, faults, like):
     """A task is one slice of one mixture's points; faults (tasks, 2)."""
     weights, means, covariances = mixture
-    mean, _, amp, _ = like
+    mean, _, amp = like
     M, N = weights.shape
     index, peaks, rows = np.empty(N, np.int64), np.empty(N), _new_rows(N, like)
     x, sums, totals = new_lanes(mean), new_lanes(amp), np.empty((1, LANES))
@@ -79,7 +78,7 @@ def forward(weights, means, covariances, points):
 def _vjp(worker, workers, slices, mixture, points, g, grads, g_points, moments, like, wants):
     """A task is one slice of one mixture's points; moments (tasks, N, 1 + K + T) float64."""
     weights, means, covariances = mixture
-    mean, _, amp, _ = like
+    mean, _, amp = like
     of_points, of_components = wants
     M, N = weights.shape
     index, peaks, rows = np.empty(N, np.int64), np.empty(N), _new_rows(N, like)
@@ -109,12 +108,13 @@ def _vjp(worker, workers, slices, mixture, points, g, grads, g_points, moments, 
 @helper
 def _finish(m, n, index, peaks, rows, moments, grads, like):
     """Turn the moments into the gradients of mixture m."""
-    mean, tri, _, tri64 = like
+    mean, tri, _ = like
+    work = np.empty((3, len(mean), len(mean)))
     for r in range(n):
         i = index[r]
         grads[0][m, i] = peaks[r] * moments[r, 0]
         h = float(rows[r, len(mean) + len(tri)]) * moments[r, 0]
-        add_component_gradient(rows, r, moments, 1, h, grads[1][m, i], grads[2][m, i], mean, tri64)
+        add_component_gradient(rows, r, moments, 1, h, grads[1][m, i], grads[2][m, i], work, mean)
 
 
 @threaded

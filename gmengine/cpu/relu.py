@@ -25,7 +25,7 @@ def _forward(worker, workers, slices, inputs, epsilons, relative, outputs, like)
     """A task is one slice of one mixture's centres; faults (tasks, 2)."""
     weights, means, covariances, bias = inputs
     out, v, u, faults = outputs
-    mean, _, amp, _ = like
+    mean, _, amp = like
     M, N = weights.shape
     t = new_scratch(N, like)
     x, sums, totals = new_lanes(mean), new_lanes(amp), np.empty((2, LANES))

@@ -14,10 +14,11 @@ A plan is a tuple of integer arrays; M mixtures of N components, at most n of th
 import numpy as np
 from numba import prange
 
-from gmengine.cpu._compile import helper, kernel, ready
+from gmengine.cpu._compile import kernel, ready
 from gmengine.cpu._morton_tree import bounding_box, first_leaf, morton_keys, sign_trees
 from gmengine.cpu._node_fit import Components, invert, new_components, new_scratch
 from gmengine.cpu._selection import select_nodes
+from gmengine.cpu._serial import serial
 from gmengine.cpu._tree_climb import (
     NON_FINITE,
     NOT_DEFINITE,
@@ -36,7 +37,7 @@ from gmengine.cpu._tree_hem_vjp import descend, load_cotangents, store_gradients
 from gmengine.errors import ArgumentError, NonFiniteError, NotPositiveDefinite
 
 
-@helper
+@serial
 def _first_fault(weights, means, covariances, work, dims):
     """Return (code, component) of the first present component that is no Gaussian."""
     K = len(dims)
@@ -56,7 +57,7 @@ def _first_fault(weights, means, covariances, work, dims):
     return SOUND, 0
 
 
-@helper
+@serial
 def _first_stranger(weights, order, positive):
     """Return (code, component) of the first component whose sign is not the one in the plan."""
     present = 0
@@ -71,7 +72,7 @@ def _first_stranger(weights, order, positive):
     return SOUND, 0
 
 
-@helper
+@serial
 def _decide(weights, means, low, high, eps, m, plan, dims):
     """Write what a plan decides before any EM; return whether it can be done."""
     order, positive, children, leaves, selected, offsets = plan[:6]
@@ -91,7 +92,7 @@ def _decide(weights, means, low, high, eps, m, plan, dims):
     return chosen >= 0
 
 
-@helper
+@serial
 def _n_present(order):
     present = 0
     while present < order.shape[0] and order[present] >= 0:
@@ -99,7 +100,7 @@ def _n_present(order):
     return present
 
 
-@helper
+@serial
 def _reduce_one(weights, means, covariances, eps, tiny, frozen, m, plan, result, dims):
     """Reduce mixture m; unless `frozen`, write its plan on the way. Return (code, component)."""
     K, per_node = len(dims), plan[6].shape[2] // 2
@@ -142,7 +143,7 @@ def _reduce_all(weights, means, covariances, eps, tiny, frozen, plan, out, fault
         faults[m, 0], faults[m, 1] = code, i
 
 
-@helper
+@serial
 def _vjp_one(weights, means, covariances, m, plan, cotangents, grads, dims):
     """Write the gradients of mixture m's present components."""
     order, positive, children, leaves = plan[0][m], plan[1][m], plan[2][m], plan[3][m]

@@ -1,5 +1,6 @@
 """Labelled mixtures: data sets, their files, splits and batches."""
 
+from gmengine.data.augment import random_linear
 from gmengine.data.batches import batches
 from gmengine.data.cache import cache_folder
 from gmengine.data.catalogue import DATASETS, load
@@ -17,6 +18,7 @@ __all__ = [
     "digits_images",
     "load",
     "load_dataset",
+    "random_linear",
     "save_dataset",
     "split",
 ]

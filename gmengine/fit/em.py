@@ -64,5 +64,5 @@ def em(
     kernel = import_module("gmengine.fit._kernels").fit
     for part, x, v, floors in samples.pieces():
         no_clustering, labels = np.empty((len(floors), 0, 0)), np.empty(v.shape, np.int32)
-        kernel(x, v, no_clustering, steps, floors, *(a[part] for a in start), labels, samples.dims)
+        kernel(len(v), x, v, no_clustering, steps, floors, *(a[part] for a in start), labels, samples.dims)
     return to_mixture("em", start, dtype)

@@ -74,5 +74,5 @@ def cluster(samples: Samples, n: int, rng: np.random.Generator, em_steps: int) -
     for part, points, masses, floors in samples.pieces():
         uniforms = rng.random((len(floors), n, trials))
         out = (weights[part], means[part], covariances[part], labels[part])
-        kernel(points, masses, uniforms, em_steps, floors, *out, samples.dims)
+        kernel(len(masses), points, masses, uniforms, em_steps, floors, *out, samples.dims)
     return weights, means, covariances, labels

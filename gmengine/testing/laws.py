@@ -125,6 +125,25 @@ def convolution_follows_translation(data: Mixture, kernel: Mixture, shift: Array
 # --- maps of mixtures: relu, reduce -------------------------------------------------------------------------
 
 
+def relu_follows_its_formula(
+    m: Mixture, got: Mixture, bias: Any = 0.0, condition: float = 10.0, **options: Any
+) -> None:
+    """`got` has the weights that the loops of `oracles.relu` give, and otherwise what `m` has.
+
+    The unit of errors is that of a value at the component's mean, divided by its own density there.
+    """
+    m, got = asnumpy(m), asnumpy(got)
+    c = np.broadcast_to(bias, m.batch)
+    want = np.zeros(m.weights.shape)
+    for b in np.ndindex(*m.batch):
+        want[b] = oracles.relu(*(a[b] for a in m.arrays), float(c[b]), **options)
+    unit = (spread(m) + np.abs(c)[..., None]) / oracles.peaks(m.weights, m.covariances) + np.abs(want)
+    assert_close("solve", got.weights, want, size=m.n_components, condition=condition, scale=unit)
+    present = m.weights != 0
+    assert_close("exact", got.means[present], m.means[present], name="means")
+    assert_close("exact", got.covariances[present], m.covariances[present], name="covariances")
+
+
 def map_follows_translation(fn: Map, m: Mixture, shift: Array, condition: float = 10.0) -> None:
     """Map, then move, is move, then map."""
     got, want = fn(translate(m, shift)), translate(fn(m), shift)

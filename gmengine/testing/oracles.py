@@ -125,7 +125,9 @@ def relu(
     e1, e2, e3 = epsilons
     live = present(weights)
     new = np.zeros(len(weights))
-    g = {(i, j): density(means[i], means[j], covariances[j]) for i in live for j in live}
+    g = np.zeros((len(weights), len(weights)))
+    for j in live:
+        g[:, j] = _densities(means[j], covariances[j], means)
     if relative and live:
         e1 *= sum(abs(float(weights[i])) for i in live) / len(live)
         value_scale = sum(abs(float(weights[i])) * g[i, i] for i in live) / len(live)

@@ -3,8 +3,9 @@
 from gmengine.training.checkpoint import CHECKPOINT, Checkpoint, load, load_checkpoint, result_of
 from gmengine.training.config import RunConfig, environment_options
 from gmengine.training.inputs import read_mixtures
-from gmengine.training.loop import Learner, Model, Progress, Tally, run_epoch, train_epoch, train_step
+from gmengine.training.loop import Learner, run_epoch, train_epoch, train_step
 from gmengine.training.metrics import Evaluation, accuracy, evaluate, predict, read_lines
+from gmengine.training.progress import Model, Progress, Tally
 from gmengine.training.run import Run, Start, Watcher, resume, train
 from gmengine.training.splits import PARTS, Splits, Task, load_part, load_splits
 from gmengine.training.threads import limited_threads, requested_threads

@@ -15,7 +15,8 @@ from gmengine.errors import DataError, FileFormatError, GmengineError
 from gmengine.files import read_npz, write_npz
 from gmengine.nn import Network, network
 from gmengine.training.config import RunConfig
-from gmengine.training.loop import Learner, Model, Progress
+from gmengine.training.loop import Learner
+from gmengine.training.progress import Model, Progress
 from gmengine.training.splits import Task
 
 CHECKPOINT = "checkpoint.npz"

@@ -8,83 +8,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from gmengine.autograd import Tape, leaves, tree_map, value_and_grad
 from gmengine.autograd.trees import walk
-from gmengine.backend import Array, namespace, to_device
+from gmengine.backend import namespace, to_device
 from gmengine.data import Dataset, batches
 from gmengine.errors import NonFiniteError, NotPositiveDefinite
 from gmengine.nn import Network, negative_log_likelihood
 from gmengine.optim import (
     SGD,
     Adam,
-    AdamState,
     ConstantSchedule,
     OneCycle,
-    PlateauState,
     ReduceOnPlateau,
     clip_by_global_norm,
 )
 from gmengine.training.config import RunConfig
-from gmengine.training.metrics import Evaluation, evaluate
-
-Arrays = dict[str, Array]
-
-
-class Model(NamedTuple):
-    """Parameters, and the running statistics that belong to them."""
-
-    params: Arrays
-    state: Arrays
-
-    def measured(self, net: Network, dataset: Dataset) -> Evaluation:
-        """Return the evaluation on `dataset`; NonFiniteError if its loss is NaN or infinite."""
-        found = evaluate(net, self.params, self.state, dataset)
-        if not math.isfinite(found.loss):
-            raise NonFiniteError(f"the loss on {dataset.name} is {found.loss}")
-        return found
-
-
-class Best(NamedTuple):
-    """The model of the epoch that did best on the validation split; ties in accuracy go to the lower loss."""
-
-    epoch: int
-    accuracy: float
-    loss: float
-    model: Model
-
-
-class Progress(NamedTuple):
-    """All that an interrupted run needs to go on bit for bit; no generator: epochs seed their own."""
-
-    epoch: int
-    step: int
-    model: Model
-    adam: AdamState
-    plateau: PlateauState
-    average: Model | None  # None: the model itself is evaluated
-    best: Best
-    history: tuple[dict[str, Any], ...]  # one dict per epoch: the lines of metrics.jsonl
-
-
-class Tally(NamedTuple):
-    """Sums over the batches of an epoch so far."""
-
-    batches: int = 0
-    samples: int = 0
-    loss: float = 0.0  # times samples
-    correct: int = 0
-
-    @property
-    def mean_loss(self) -> float:
-        return self.loss / self.samples
-
-    @property
-    def accuracy(self) -> float:
-        return self.correct / self.samples
+from gmengine.training.progress import Arrays, Best, Model, Progress, Tally, evaluated
 
 
 @dataclass(frozen=True)
@@ -163,11 +106,6 @@ class Learner:
         if self.config.keeps_best:
             return progress.best.epoch, progress.best.model
         return progress.epoch, evaluated(progress)
-
-
-def evaluated(progress: Progress) -> Model:
-    """Return the model that is measured: the running average if there is one."""
-    return progress.average or progress.model
 
 
 def train_step(learner: Learner, progress: Progress, batch: Dataset) -> tuple[Progress, float, int]:

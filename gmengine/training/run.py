@@ -20,8 +20,9 @@ from gmengine.files import atomic_write
 from gmengine.nn import Network
 from gmengine.training.checkpoint import CHECKPOINT, load_checkpoint, make_network, save_checkpoint
 from gmengine.training.config import RunConfig
-from gmengine.training.loop import Learner, Progress, Tally, evaluated, run_epoch
+from gmengine.training.loop import Learner, run_epoch
 from gmengine.training.metrics import append_line, write_lines
+from gmengine.training.progress import Progress, Tally, evaluated
 from gmengine.training.splits import Splits, Task, check_source, check_task, load_splits
 
 METRICS, CONFIG = "metrics.jsonl", "config.json"
@@ -61,8 +62,8 @@ class Watcher:
     Parameters
     ----------
     on_folder : callable, optional
-        Is called with the folder of a new run as soon as it is claimed; the folder is removed again if the run
-        does not get as far as its first checkpoint.
+        Is called with the folder of a new run as soon as it is claimed; it goes again if the run does not get
+        as far as its first checkpoint.
     on_start : callable, optional
         Is called with a `Start` once the data are loaded and the first checkpoint is written.
     on_batch : callable, optional

@@ -55,6 +55,17 @@ def test_mass_mean_and_covariance_of_the_points_are_kept(seed, dim, n, steps):
         np.testing.assert_allclose(spread, want[2] + 0.1 * np.eye(dim), atol=1e-10)
 
 
+def test_repeated_fits_give_the_same_bits_wherever_their_arrays_lie():
+    points, masses = cloud(10, 40, 45, 2)
+    first = fit_points(points, masses, 9, rng=0, em_steps=3)
+    kept = []
+    for size in range(1, 12):
+        kept.append(np.empty(37 * size))  # moves what is allocated next
+        again = fit_points(points, masses, 9, rng=0, em_steps=3)
+        for one, other in zip(first.arrays, again.arrays, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_k_means_and_em_in_two_calls_are_the_fit():
     points, masses = cloud(4, 3, 50, 2)
     start, _ = kmeans(points, masses, 5, rng=9)

@@ -44,9 +44,9 @@ def test_four_dimensions_work_like_three(backend):
     close_to_oracle(m, x, backend.asnumpy(evaluate(backend.asarray(m), backend.asarray(x))))
 
 
-@pytest.mark.parametrize("n_points", [1, 63, 64, 65, 130])
+@pytest.mark.parametrize("n_points", [1, 16, 17, 257, 321, 1000])
 def test_any_number_of_points_fills_the_lanes(backend, n_points):
-    m = gms.random_mixture(3, (), 70, 2)
+    m = gms.random_mixture(3, (), 600, 2)
     x = np.random.default_rng(4).uniform(-2, 2, (n_points, 2))
     close_to_oracle(m, x, backend.asnumpy(evaluate(backend.asarray(m), backend.asarray(x))))
 
@@ -182,6 +182,20 @@ def test_the_gradient_sums_over_broadcast_axes(batch, points_batch):
 
 def test_the_gradient_of_evaluation_at_the_own_means_has_both_parts():
     check_vjp(lambda m: evaluate(m, m.means), gms.random_mixture(20, (2,), 6, 3), rng=21)
+
+
+def test_many_points_and_components_have_the_gradient_of_finite_differences():
+    x = np.random.default_rng(41).uniform(-2, 2, (1000, 2))
+    check_vjp(evaluate, gms.random_mixture(42, (), 600, 2), x, rng=43)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_far_points_have_gradient_zero(dtype):
+    m = gms.random_mixture(44, (), 4, 2, dtype=dtype)
+    x = np.array([[1e3, 0.0], [-1e10, 1e10], [0.0, 1e20], [1e30, -1e30]], dtype)
+    _, (grads, grad_points) = pull_back(evaluate, m, x)
+    for g in (*grads.arrays, grad_points):
+        assert_close("exact", g, np.zeros_like(g))
 
 
 def test_each_input_can_be_the_only_one_that_needs_a_gradient():

@@ -39,23 +39,16 @@ def reductions(draw, **options):
 @given(st.data())
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_merging_conserves_the_moments_of_either_sign(backend, dtype, data):
-    m, n, per_node = data.draw(reductions(dim=gms.dims_of(dtype), dtype=dtype, absent=0.2))
+    m, n, per_node = data.draw(reductions(dtype=dtype, absent=0.2))
     got = backend.asnumpy(reduce(backend.asarray(m), n, per_node=per_node))
     assert got.dtype == np.dtype(dtype)
     laws.moments_are_conserved(m, got)
 
 
 def test_merging_many_components_conserves_moments(backend):
-    m = gms.random_mixture(1, (2,), 700, 3)
+    m = gms.random_mixture(1, (2,), 700, 2)
     for per_node in (2, 4, 16):
         laws.moments_are_conserved(m, reduce(backend.asarray(m), 33, per_node=per_node))
-
-
-def test_four_dimensions_work_like_three(backend):
-    m = gms.random_mixture(2, (2,), 30, 4, absent=0.1)
-    got = reduce(backend.asarray(m), 7)
-    laws.moments_are_conserved(m, got)
-    laws.has_exactly(got, 7)
 
 
 @given(st.data())
@@ -121,7 +114,7 @@ def test_degenerate_mixtures_reduce_to_every_number(backend, case, per_node):
 
 
 def test_two_copies_of_one_component_merge_into_one_of_twice_the_weight(backend):
-    m = gms.random_mixture(6, (2,), 1, 3)
+    m = gms.random_mixture(6, (2,), 1, 2)
     got = reduce(backend.asarray(m + m), 1)
     assert_mixtures_close("elementwise", got, m * 2.0)
 
@@ -140,7 +133,7 @@ def test_top_keeps_the_heaviest_and_the_first_of_equals(backend):
 @given(st.data())
 @pytest.mark.parametrize("method", ["tree_hem", "top"])
 def test_translation_scale_weight_and_order_pass_through(backend, method, data):
-    m, n, per_node = data.draw(reductions(dim=st.sampled_from([2, 3]), degenerate=False, absent=0.2))
+    m, n, per_node = data.draw(reductions(degenerate=False, absent=0.2))
     m = backend.asarray(m)
     shift = backend.asarray(data.draw(gms.points(dim=m.dim, n_points=1))[0])
     order = data.draw(st.permutations(range(m.n_components)))
@@ -221,7 +214,7 @@ def test_inputs_are_not_changed_and_need_not_be_contiguous():
 
 
 def test_repeated_calls_give_the_same_bits():
-    m = gms.random_mixture(10, (8,), 200, 3)
+    m = gms.random_mixture(10, (8,), 200, 2)
     (a, (ga,)), (b, (gb,)) = (pull_back(lambda m: reduce(m, 16, per_node=4), m) for _ in range(2))
     assert_mixtures_close("exact", a, b)
     assert_mixtures_close("exact", ga, gb)

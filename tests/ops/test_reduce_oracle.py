@@ -25,7 +25,7 @@ def by_recursion(m, n, per_node):
 
 
 @given(st.data())
-@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("dim", [1, 2, 3, 4])
 def test_components_are_those_of_the_recursion(backend, dim, data):
     m = data.draw(
         gms.mixtures(
@@ -35,11 +35,10 @@ def test_components_are_those_of_the_recursion(backend, dim, data):
     n, per_node = data.draw(st.integers(2, m.n_components)), data.draw(st.sampled_from([1, 2, 3, 4, 8]))
     got = backend.asnumpy(reduce(backend.asarray(m), n, per_node=per_node))
     assert_mixtures_close("solve", got, by_recursion(m, n, per_node), any_order=True, size=30, condition=100)
+    laws.moments_are_conserved(m, got)
 
 
-@pytest.mark.parametrize(
-    ("dim", "n", "per_node"), [(1, 20, 2), (2, 33, 2), (3, 64, 4), (4, 17, 2), (2, 40, 16)]
-)
+@pytest.mark.parametrize(("dim", "n", "per_node"), [(2, 33, 2), (3, 64, 4), (2, 40, 16)])
 def test_large_mixtures_agree_in_order_too(backend, dim, n, per_node):
     m = gms.random_mixture(1, (2,), 150, dim, condition=4.0)
     got = backend.asnumpy(reduce(backend.asarray(m), n, per_node=per_node))

@@ -18,23 +18,6 @@ from gmengine.testing import strategies as gms
 PUBLISHED = (0.1, 0.05, 0.05)
 
 
-def peaks(m):
-    """Return N(mu_i; mu_i, C_i) of every component."""
-    return oracles.peaks(m.weights, m.covariances)
-
-
-def close_to_oracle(m, got, bias=0.0, condition=10.0, **options):
-    bias = np.broadcast_to(bias, m.batch)
-    want = np.zeros(m.weights.shape)
-    for b in np.ndindex(*m.batch):
-        want[b] = oracles.relu(*(a[b] for a in m.arrays), float(bias[b]), **options)
-    # A weight's error is that of a value at its centre, divided by its own density there.
-    noise = (laws.spread(m) + np.abs(bias)[..., None]) / peaks(m)
-    assert_close(
-        "solve", got.weights, want, size=m.n_components, condition=condition, scale=noise + np.abs(want)
-    )
-
-
 # --- values -------------------------------------------------------------------------------------------------
 
 
@@ -42,14 +25,11 @@ def close_to_oracle(m, got, bias=0.0, condition=10.0, **options):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("relative", [True, False])
 def test_weights_are_those_of_the_loops(backend, dtype, relative, data):
-    m = data.draw(gms.mixtures(dim=gms.dims_of(dtype), dtype=dtype, absent=0.2, degenerate=True))
+    m = data.draw(gms.mixtures(dim=2, dtype=dtype, absent=0.2, degenerate=True))
     bias = float(np.float32(data.draw(gms.scalars(-0.5, 0.5))))
     got = backend.asnumpy(relu(backend.asarray(m), bias, relative=relative))
     assert got.dtype == np.dtype(dtype)
-    close_to_oracle(m, got, bias, relative=relative)
-    present = m.weights != 0
-    assert_close("exact", got.means[present], m.means[present])
-    assert_close("exact", got.covariances[present], m.covariances[present])
+    laws.relu_follows_its_formula(m, got, bias, relative=relative)
 
 
 @pytest.mark.parametrize("epsilons", [(0.0, 0.0, 0.0), (0.3, 0.0, 0.2), (0.05, 0.0, 0.05)])
@@ -57,18 +37,13 @@ def test_other_epsilons_follow_the_same_formula(backend, epsilons):
     m = gms.random_mixture(1, (2,), 6, 2)
     for relative in (True, False):
         got = backend.asnumpy(relu(backend.asarray(m), 0.1, epsilons=epsilons, relative=relative))
-        close_to_oracle(m, got, 0.1, epsilons=epsilons, relative=relative)
+        laws.relu_follows_its_formula(m, got, 0.1, epsilons=epsilons, relative=relative)
 
 
-def test_four_dimensions_work_like_three(backend):
-    m = gms.random_mixture(2, (2,), 6, 4, absent=0.2)
-    close_to_oracle(m, backend.asnumpy(relu(backend.asarray(m), -0.01)), -0.01)
-
-
-@pytest.mark.parametrize("n", [1, 63, 64, 65, 130])
+@pytest.mark.parametrize("n", [1, 16, 17, 257, 321, 700])
 def test_any_number_of_components_fills_the_lanes(backend, n):
     m = gms.random_mixture(3, (), n, 2)
-    close_to_oracle(m, backend.asnumpy(relu(backend.asarray(m), 0.05)), 0.05)
+    laws.relu_follows_its_formula(m, backend.asnumpy(relu(backend.asarray(m), 0.05)), 0.05)
 
 
 @pytest.mark.parametrize(
@@ -79,14 +54,14 @@ def test_the_bias_broadcasts_over_the_batch(backend, batch, bias):
     m, bias = gms.random_mixture(4, batch, 5, 2), np.random.default_rng(5).uniform(-0.3, 0.3, bias)
     got = backend.asnumpy(relu(backend.asarray(m), backend.asarray(bias)))
     assert got.batch == batch
-    close_to_oracle(m, got, bias)
+    laws.relu_follows_its_formula(m, got, bias)
 
 
 @given(st.data())
 def test_one_component_has_a_closed_form(backend, data):
-    m = data.draw(gms.mixtures(n_components=1, signed=False))
+    m = data.draw(gms.mixtures(n_components=1, dim=2, signed=False))
     e1, e2, e3 = PUBLISHED
-    w, a = m.weights, peaks(m)
+    w, a = m.weights, oracles.peaks(m.weights, m.covariances)
     absolute = (w + e1) * (w * a + e2) / ((w + e1) * a + e3)
     relative = w * (1 + e1) * (1 + e2) / (1 + e1 + e3)
     moved = backend.asarray(m)
@@ -112,13 +87,13 @@ def test_far_apart_components_do_not_see_each_other(backend):
 
 @given(st.data())
 def test_without_epsilons_a_positive_mixture_is_its_own_rectification(backend, data):
-    m = backend.asarray(data.draw(gms.mixtures(signed=False, absent=0.2, degenerate=True)))
+    m = backend.asarray(data.draw(gms.mixtures(dim=2, signed=False, absent=0.2, degenerate=True)))
     assert_mixtures_close("elementwise", relu(m, epsilons=(0.0, 0.0, 0.0)), m)
 
 
 @given(st.data())
 def test_weights_are_positive_unless_the_bias_is(backend, data):
-    m = data.draw(gms.mixtures(absent=0.2, degenerate=True))
+    m = data.draw(gms.mixtures(dim=2, absent=0.2, degenerate=True))
     got = backend.asnumpy(relu(backend.asarray(m), data.draw(gms.scalars(-0.5, 0.0))))
     assert np.all(got.weights[m.weights != 0] > 0)
 
@@ -126,16 +101,17 @@ def test_weights_are_positive_unless_the_bias_is(backend, data):
 @given(st.data())
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_scaling_weights_and_bias_scales_the_result(backend, dtype, data):
-    m = backend.asarray(data.draw(gms.mixtures(dim=gms.dims_of(dtype), dtype=dtype, absent=0.2)))
+    m = backend.asarray(data.draw(gms.mixtures(dim=2, dtype=dtype, absent=0.2)))
     bias, factor = data.draw(gms.scalars(-0.5, 0.5)), data.draw(st.sampled_from([1e-9, 1e-3, 0.25, 3.0, 1e9]))
     got, want = relu(m * factor, bias * factor), relu(m, bias) * factor
-    noise = factor * (laws.spread(m) + abs(bias)) / peaks(backend.asnumpy(m))
+    at_mean = oracles.peaks(*(backend.asnumpy(a) for a in (m.weights, m.covariances)))
+    noise = factor * (laws.spread(m) + abs(bias)) / at_mean
     assert_close("solve", got.weights, want.weights, size=m.n_components, condition=10, scale=noise)
 
 
 @given(st.data())
 def test_translation_scale_and_order_pass_through(backend, data):
-    m = backend.asarray(data.draw(gms.mixtures(batch=(2,), absent=0.2)))
+    m = backend.asarray(data.draw(gms.mixtures(batch=(2,), dim=2, absent=0.2)))
     shift = backend.asarray(data.draw(gms.points(dim=m.dim, n_points=1))[0])
     order = data.draw(st.permutations(range(m.n_components)))
     laws.map_follows_translation(lambda m: relu(m, -0.05), m, shift)
@@ -160,8 +136,8 @@ def test_a_mixture_of_absent_components_stays_absent(backend):
 
 
 def test_the_result_resembles_the_rectified_function(backend):
-    m = gms.random_mixture(9, (), 60, 1)
-    x = np.linspace(-3, 3, 200)[:, None]
+    m = gms.random_mixture(9, (), 60, 2)
+    x = np.random.default_rng(16).uniform(-3, 3, (200, 2))
     want = np.maximum(oracles.evaluate(*m.arrays, x), 0.0)
     got = backend.asnumpy(evaluate(relu(backend.asarray(m)), backend.asarray(x)))
     assert np.corrcoef(got, want)[0, 1] > 0.9
@@ -169,7 +145,7 @@ def test_the_result_resembles_the_rectified_function(backend):
 
 
 def test_the_unit_of_length_does_not_change_weights(backend):
-    m = backend.asarray(gms.random_mixture(10, (2,), 6, 3))
+    m = backend.asarray(gms.random_mixture(10, (2,), 6, 2))
     assert_close("solve", relu(scale(m, 1e-3)).weights, relu(m).weights, size=6, condition=1e3)
 
 
@@ -189,7 +165,7 @@ def test_inputs_are_not_changed_and_need_not_be_contiguous():
 
 
 def test_repeated_calls_give_the_same_bits():
-    m, bias = gms.random_mixture(12, (4,), 300, 3), np.full(4, 0.01)
+    m, bias = gms.random_mixture(12, (4,), 300, 2), np.full(4, 0.01)
     (a, grads_a), (b, grads_b) = pull_back(relu, m, bias), pull_back(relu, m, bias)
     assert_mixtures_close("exact", a, b)
     assert_mixtures_close("exact", grads_a[0], grads_b[0])

@@ -1,4 +1,4 @@
-"""relu: its hand-written gradient, against finite differences, double precision and the original code."""
+"""relu: all dimensions; its gradient against finite differences, double precision and the original code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gmengine.autograd import check_vjp
 from gmengine.mixture import Mixture
@@ -14,6 +16,14 @@ from gmengine.testing import assert_close, laws, oracles, pull_back
 from gmengine.testing import strategies as gms
 
 DATA = Path(__file__).parents[1] / "data"
+
+
+@given(st.data())
+@pytest.mark.parametrize("dim", [1, 3, 4])
+def test_weights_in_other_dimensions_are_those_of_the_loops(backend, dim, data):
+    m = data.draw(gms.mixtures(dim=dim, absent=0.2, degenerate=True))
+    bias = data.draw(gms.scalars(-0.5, 0.5))
+    laws.relu_follows_its_formula(m, relu(backend.asarray(m), bias), bias)
 
 
 @pytest.mark.parametrize("relative", [True, False])
@@ -44,7 +54,17 @@ def test_the_gradient_without_bias_is_that_of_finite_differences(signed):
 
 
 def test_many_components_have_the_gradient_of_finite_differences():
-    check_vjp(relu, gms.random_mixture(10, (2,), 130, 2), np.array([-0.02, 0.03]), rng=11)
+    check_vjp(relu, gms.random_mixture(10, (2,), 700, 2), np.array([-0.02, 0.03]), rng=11)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_components_too_far_apart_to_matter_have_finite_gradients(dtype):
+    m = gms.random_mixture(19, (), 4, 2, dtype=dtype)
+    far = Mixture(m.weights, np.array([[0, 0], [1e3, 0], [-1e10, 1e10], [1e20, 0]], dtype), m.covariances)
+    _, (grads,) = pull_back(lambda m: relu(m).weights, far)
+    for g in grads.arrays:
+        assert np.all(np.isfinite(g))
+    assert_close("exact", grads.means, np.zeros_like(grads.means))
 
 
 @pytest.mark.parametrize("needed", ["weights", "means", "covariances", "bias"])

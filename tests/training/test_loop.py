@@ -14,7 +14,7 @@ from gmengine.errors import NonFiniteError
 from gmengine.optim import SGD, Adam, ReduceOnPlateau, clip_by_global_norm
 from gmengine.training import Learner, RunConfig, run_epoch, train_epoch, train_step
 from gmengine.training.checkpoint import make_network
-from gmengine.training.loop import Model, evaluated
+from gmengine.training.progress import Model, evaluated
 
 
 def make_learner(n_train: int = 60, **fields: object) -> Learner:
