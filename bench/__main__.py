@@ -12,9 +12,13 @@ from bench.harness import measure, write_json
 def main() -> None:
     """Run the chosen benchmarks and print one line for each case."""
     names = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Time gmengine's ops and a training step.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Time gmengine's ops and a training step."
+    )
     parser.add_argument("--op", choices=names, action="append", help="only this one (may be repeated)")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes, once: does every benchmark still run?")
+    parser.add_argument(
+        "--smoke", action="store_true", help="tiny sizes, once: does every benchmark still run?"
+    )
     parser.add_argument("--repeats", type=int, default=7, help="timed runs of each case after the warm-up")
     parser.add_argument("--json", metavar="FILE", help="also write the figures, with machine and versions")
     arguments = parser.parse_args()

@@ -8,7 +8,9 @@ from bench.harness import Case, random_mixture
 
 def cases(smoke: bool) -> list[Case]:
     """Layer-like sizes of facts: K = 2 and 3, N = 320 and 1280."""
-    sizes = [(2, 4, 20), (3, 4, 20)] if smoke else [(2, 256, 320), (2, 32, 1280), (3, 256, 320), (3, 32, 1280)]
+    sizes = (
+        [(2, 4, 20), (3, 4, 20)] if smoke else [(2, 256, 320), (2, 32, 1280), (3, 256, 320), (3, 32, 1280)]
+    )
     found = []
     for dim, count, n in sizes:
         mixture = random_mixture((count,), n, dim)
@@ -21,5 +23,8 @@ def cases(smoke: bool) -> list[Case]:
         def both(m: gm.Mixture = mixture) -> object:
             return gm.value_and_grad(lambda a: gm.evaluate(a, a.means).sum())(m)
 
-        found += [Case(f"evaluate {label}", forward, pairs, "pairs"), Case(f"evaluate+vjp {label}", both, pairs, "pairs")]
+        found += [
+            Case(f"evaluate {label}", forward, pairs, "pairs"),
+            Case(f"evaluate+vjp {label}", both, pairs, "pairs"),
+        ]
     return found

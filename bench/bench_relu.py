@@ -8,7 +8,9 @@ from bench.harness import Case, random_mixture
 
 def cases(smoke: bool) -> list[Case]:
     """Layer-like sizes: K = 2 and 3, N = 320 and 1280."""
-    sizes = [(2, 4, 20), (3, 4, 20)] if smoke else [(2, 256, 320), (2, 32, 1280), (3, 256, 320), (3, 32, 1280)]
+    sizes = (
+        [(2, 4, 20), (3, 4, 20)] if smoke else [(2, 256, 320), (2, 32, 1280), (3, 256, 320), (3, 32, 1280)]
+    )
     found = []
     for dim, count, n in sizes:
         mixture = random_mixture((count,), n, dim)

@@ -10,7 +10,11 @@ from bench.harness import Case, random_mixture
 
 def cases(smoke: bool) -> list[Case]:
     """The digits network, and the 2D network that the speed targets name."""
-    sizes = [("1/6 -> 2/3 -> 4", 4)] if smoke else [("1/16 -> 8/8 -> 10", 50), ("1/64 -> 8/32 -> 16/16 -> 32/8 -> 10", 16)]
+    sizes = (
+        [("1/6 -> 2/3 -> 4", 4)]
+        if smoke
+        else [("1/16 -> 8/8 -> 10", 50), ("1/64 -> 8/32 -> 16/16 -> 32/8 -> 10", 16)]
+    )
     found = []
     for spec, batch in sizes:
         net = gm.nn.network(spec, dim=2)

@@ -59,7 +59,11 @@ def environment() -> dict[str, Any]:
     model = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.split(":", 1)[1].strip()
+            for line in cpuinfo.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         model = names[0] if names else model
     return {
         "cpu": model,
@@ -81,7 +85,9 @@ def write_json(path: str | os.PathLike[str], results: list[dict[str, Any]]) -> N
     temporary.replace(target)
 
 
-def random_mixture(batch: tuple[int, ...], n: int, dim: int, *, seed: int = 0, signed: bool = True) -> Mixture:
+def random_mixture(
+    batch: tuple[int, ...], n: int, dim: int, *, seed: int = 0, signed: bool = True
+) -> Mixture:
     """Return a float32 mixture like a layer's input: means in a box of about 6 units, covariances of order one."""
     rng = np.random.default_rng(seed)
     weights = rng.standard_normal((*batch, n))

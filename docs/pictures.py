@@ -39,7 +39,9 @@ def main() -> None:
         channel = after[0, column]
         plot.density(axes[0, column + 1], channel)
         plot.ellipses(axes[1, column + 1], channel)
-        axes[0, column + 1].set_title(f"layer 1, channel {column}, {int((channel.weights != 0).sum())}", fontsize=9)
+        axes[0, column + 1].set_title(
+            f"layer 1, channel {column}, {int((channel.weights != 0).sum())}", fontsize=9
+        )
     figure.tight_layout()
     figure.savefig(arguments.out, dpi=110)
 

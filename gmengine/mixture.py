@@ -245,7 +245,9 @@ def check_components(op: str, weights: np.ndarray, means: np.ndarray, covariance
     skewed = np.abs(cov - np.swapaxes(cov, -1, -2)).max(axis=(-1, -2)) > 1e-4 * size
     if skewed.any():
         index = _first(skewed)
-        raise NotPositiveDefinite(f"{op}: covariance of component {list(index)} is not symmetric: {cov[index].tolist()}")
+        raise NotPositiveDefinite(
+            f"{op}: covariance of component {list(index)} is not symmetric: {cov[index].tolist()}"
+        )
     smallest = np.linalg.eigvalsh(cov)[..., 0]
     bad = smallest <= 0
     if bad.any():

@@ -6,14 +6,23 @@ import numpy as np
 import pytest
 
 import gmengine as gm
-from gmengine.errors import ArgumentError, BackendError, DTypeError, NonFiniteError, NotPositiveDefinite, ShapeError
+from gmengine.errors import (
+    ArgumentError,
+    BackendError,
+    DTypeError,
+    NonFiniteError,
+    NotPositiveDefinite,
+    ShapeError,
+)
 
 
 def mixture(batch=(2, 3), n=4, dim=2, seed=0, dtype="float64"):
     rng = np.random.default_rng(seed)
     a = rng.standard_normal((*batch, n, dim, dim))
     cov = a @ np.swapaxes(a, -1, -2) + np.eye(dim)
-    return gm.Mixture(rng.standard_normal((*batch, n)), rng.standard_normal((*batch, n, dim)), cov).astype(dtype)
+    return gm.Mixture(rng.standard_normal((*batch, n)), rng.standard_normal((*batch, n, dim)), cov).astype(
+        dtype
+    )
 
 
 def test_properties_and_repr_say_what_it_is():
@@ -33,7 +42,13 @@ def test_lists_become_float64_arrays():
 
 @pytest.mark.parametrize(
     ("weights", "means", "covariances"),
-    [((2,), (3, 2), (2, 2, 2)), ((2,), (2, 2), (2, 2, 3)), ((), (2,), (2, 2)), ((2,), (2, 0), (2, 0, 0)), ((2,), (2,), (2,))],
+    [
+        ((2,), (3, 2), (2, 2, 2)),
+        ((2,), (2, 2), (2, 2, 3)),
+        ((), (2,), (2, 2)),
+        ((2,), (2, 0), (2, 0, 0)),
+        ((2,), (2,), (2,)),
+    ],
 )
 def test_shapes_that_do_not_fit_are_named(weights, means, covariances):
     with pytest.raises(ShapeError, match="expected weights"):
@@ -54,7 +69,9 @@ def test_what_is_no_array_is_refused():
         gm.Mixture("weights", m.means, m.covariances)
 
 
-@pytest.mark.parametrize("key", [0, -1, slice(0, 1), (1, 2), (slice(None), 0), Ellipsis, (Ellipsis, 1), (None, 0)])
+@pytest.mark.parametrize(
+    "key", [0, -1, slice(0, 1), (1, 2), (slice(None), 0), Ellipsis, (Ellipsis, 1), (None, 0)]
+)
 def test_indexing_acts_on_the_batch_axes(key):
     m = mixture()
     got = m[key]
@@ -107,7 +124,9 @@ def test_isotropic_covariances_are_round():
 
 
 def test_isotropic_is_differentiable_in_sigma():
-    gm.check_vjp(lambda s: gm.Mixture.isotropic(np.ones(3), np.zeros((3, 2)), s).covariances, np.array([1.0, 2.0, 0.5]))
+    gm.check_vjp(
+        lambda s: gm.Mixture.isotropic(np.ones(3), np.zeros((3, 2)), s).covariances, np.array([1.0, 2.0, 0.5])
+    )
 
 
 def test_check_names_the_component_and_its_smallest_eigenvalue():

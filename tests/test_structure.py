@@ -45,7 +45,9 @@ def test_every_public_name_exists_and_is_documented():
 def test_importing_gmengine_imports_nothing_heavy():
     code = "import sys, gmengine; print([m for m in %r if m in sys.modules])"
     heavy = ["numba", "scipy", "sklearn", "matplotlib", "hypothesis", "cupy", "rich"]
-    out = subprocess.run([sys.executable, "-c", code % heavy], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(
+        [sys.executable, "-c", code % heavy], capture_output=True, text=True, check=True
+    ).stdout
     assert out.strip() == "[]"
 
 

@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _field(parser, "weight_decay", float, "RATE", "of the kernels, relative to Adam's rate")
     _field(parser, "max_norm", float, "NORM", "longer gradients are shortened to it")
+    _field(parser, "augment", float, "STRENGTH", "random linear map of every training sample, 0 for none")
     _field(parser, "average", float, "DECAY", "running average of the parameters, 0 for none")
     _field(parser, "seed", int, "S", "of the first parameters and the order of batches")
     _field(parser, "dtype", str, None, "also GMENGINE_DTYPE", RunConfig.DTYPES)

@@ -77,11 +77,6 @@ def zeros(n, dtype):
     return (np.dtype(dtype).type(0),) * n
 
 
-def n_packed(dim):
-    """Return the number of entries of a triangle, the diagonal included."""
-    return dim * (dim + 1) // 2
-
-
 # Mixtures are cut into slices of their points until this many tasks exist. A constant, not the number of threads:
 # sums over points are grouped by slice, and their bits must not depend on the machine. Every slice prepares all
 # components (about 30 ns each), which must stay little beside its pairs (about 0.4 ns each).

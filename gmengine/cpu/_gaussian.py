@@ -8,7 +8,19 @@ import math
 import numpy as np
 
 from gmengine.cpu._compile import helper
-from gmengine.cpu._tuples import packed
+from gmengine.cpu._tuples import (
+    added,
+    as_double,
+    congruence,
+    diagonal_product,
+    read_row,
+    read_symmetric,
+    scaled,
+    transposed_times,
+    whitening,
+    write_row,
+    write_symmetric,
+)
 from gmengine.errors import NonFiniteError, NotPositiveDefinite
 
 SOUND, NON_FINITE, NOT_DEFINITE = 0, 1, 2
@@ -30,96 +42,52 @@ def gather_present(weights, index):
 
 @helper
 def _is_finite(weights, means, covariances, j, mean):
-    K = len(mean)
     finite = np.isfinite(weights[j])
-    for k in range(K):
+    for k in range(len(mean)):
         finite &= np.isfinite(means[j, k])
-        for m in range(K):
-            finite &= np.isfinite(covariances[j, k, m])
+    for k in range(len(mean) ** 2):
+        finite &= np.isfinite(covariances[j, k])
     return finite
-
-
-@helper
-def _whitening(covariances, j, a, mean):
-    """Write L^-1 of (C + C^T)/2 = L L^T into the lower triangle of `a` (K, K); return whether C is definite."""
-    K = len(mean)
-    definite = True
-    for k in range(K):
-        for m in range(k + 1):
-            value = 0.5 * (float(covariances[j, k, m]) + float(covariances[j, m, k]))
-            for i in range(m):
-                value -= a[k, i] * a[m, i]
-            if k == m:
-                definite = definite and value > 0.0
-                a[k, k] = 1.0 / math.sqrt(value)  # the diagonal is inverted as it is found
-            else:
-                a[k, m] = value * a[m, m]
-    for k in range(K):  # in place: rows above k are inverted already
-        for m in range(k):
-            value = 0.0
-            for i in range(m, k):
-                value += a[k, i] * a[i, m]
-            a[k, m] = -value * a[k, k]
-    return definite
 
 
 @helper
 def prepare(weights, means, covariances, index, n, rows, peaks, like):
     """Write mean and scaled L^-1 of the present components into `rows`, N(mu; mu, C) into `peaks`.
 
-    Returns (fault, component): SOUND, or why the first faulty component is no Gaussian.
+    covariances: (N, K K). Returns (fault, component): SOUND, or why the first faulty component is no Gaussian.
     """
-    mean = like[0]
+    mean, tri, _ = like
     K = len(mean)
-    a = np.empty((K, K))
     for r in range(n):
         j = index[r]
         if not _is_finite(weights, means, covariances, j, mean):
             return NON_FINITE, j
-        if not _whitening(covariances, j, a, mean):
+        inverse, definite = whitening(read_symmetric(covariances, j, tri))
+        if not definite:
             return NOT_DEFINITE, j
-        peak = 1.0
-        for k in range(K):
-            rows[r, k] = means[j, k]
-            peak *= a[k, k] * (1.0 / math.sqrt(2.0 * math.pi))
-            for m in range(k + 1):
-                rows[r, K + packed(k, m)] = a[k, m] * math.sqrt(SCALE)
-        peaks[r] = peak
+        write_row(rows, r, 0, read_row(means, j, 0, mean))
+        write_row(rows, r, K, scaled(math.sqrt(SCALE), inverse))
+        peaks[r] = diagonal_product(scaled(1.0 / math.sqrt(2.0 * math.pi), inverse))
     return SOUND, 0
 
 
 @helper
-def add_component_gradient(rows, r, moments, start, h, g_mean, g_covariance, work, mean):
-    """Add a component's mean gradient to `g_mean` (K,), and set its covariance gradient `g_covariance` (K, K).
+def write_component_gradient(rows, r, moments, start, h, point_part, g_means, g_covariances, i, like):
+    """Set component i's gradients of its mean, `point_part` added, and of its covariance (N, K K).
 
     moments[r, start:] holds the sums over points of h_i y and h_i y y^T (packed) that `pair_slopes` gathers, `h` the
-    sum of h_i, `work` (3, K, K) is scratch. With d = x - mu and P = C^-1 = A^T A / SCALE:
-    g_mean += sum h P d = A^T (sum h y) / SCALE, and
-    g_covariance = 1/2 sum h (P d d^T P - P) = A^T (sum h y y^T / SCALE^2 - h / SCALE) A / 2.
+    sum of h_i. With d = x - mu and P = C^-1 = A^T A / SCALE, the gradient of the mean is
+    sum h P d = A^T (sum h y) / SCALE, and that of the covariance
+    1/2 sum h (P d d^T P - P) = A^T (sum h y y^T / SCALE^2 - h / SCALE) A / 2.
     """
-    a, inner, right = work[0], work[1], work[2]
+    mean, tri, _ = like
     K = len(mean)
-    for k in range(K):
-        for m in range(k + 1):
-            a[k, m] = rows[r, K + packed(k, m)]
-            value = moments[r, start + K + packed(k, m)] * (0.5 / SCALE**2)
-            inner[k, m] = inner[m, k] = value - h * (0.5 / SCALE) if k == m else value
-    for m in range(K):
-        total = 0.0
-        for u in range(m, K):
-            total += a[u, m] * moments[r, start + u]
-        g_mean[m] += total * (1.0 / SCALE)
-        for k in range(K):
-            total = 0.0
-            for u in range(m, K):
-                total += inner[k, u] * a[u, m]
-            right[k, m] = total
-    for k in range(K):
-        for m in range(k + 1):
-            total = 0.0
-            for u in range(k, K):
-                total += a[u, k] * right[u, m]
-            g_covariance[k, m] = g_covariance[m, k] = total
+    a = as_double(read_row(rows, r, K, tri))
+    first = read_row(moments, r, start, as_double(mean))
+    second = read_row(moments, r, start + K, as_double(tri))
+    of_mean = scaled(1.0 / SCALE, transposed_times(a, first))
+    write_row(g_means, i, 0, added(of_mean, point_part))
+    write_symmetric(g_covariances, i, congruence(a, scaled(0.5 / SCALE**2, second), h * (0.5 / SCALE)))
 
 
 def raise_faults(op, faults, covariances):

@@ -29,6 +29,7 @@ class Scratch(NamedTuple):
 
     precision: Any  # (outputs, K, K)    of the representatives
     log_det: Any  # (outputs,)           of the representatives' covariances
+    log_w: Any  # (outputs,)             of their weights
     energy: Any  # (slots, outputs)      E_i[(x - mu_s)^T P_s (x - mu_s)]
     share: Any  # (slots, outputs)       responsibility of output s for slot i
     labels: Any  # (slots,)              cluster of each slot
@@ -46,6 +47,7 @@ def new_scratch(n, dims):
     K = len(dims)
     return Scratch(
         np.empty((n, K, K)),
+        np.empty(n),
         np.empty(n),
         np.empty((n, n)),
         np.empty((n, n)),
@@ -70,9 +72,10 @@ def invert(a, inverse, dims):
         if not 1e-150 < product < 1e150:  # one logarithm serves many pivots while the product is in range
             log_det += np.log(product)
             product = 1.0
+        reciprocal = 1.0 / pivot
         inverse[k, k] = 1.0
         for j in range(K):
-            inverse[k, j] /= pivot
+            inverse[k, j] *= reciprocal
         for i in range(K):
             if i != k:
                 factor = inverse[i, k]
@@ -83,12 +86,17 @@ def invert(a, inverse, dims):
 
 
 @serial
-def choose_representatives(slots, n_in, n_out, extent, eps, labels, representatives):
+def choose_representatives(slots, n_in, n_out, extent, eps, scratch, representatives):
     """Write one representative per cluster of the slots: single-link clusters, their heaviest members."""
+    labels, distance = scratch.labels, scratch.energy
     for i in range(n_in):
         labels[i] = i  # the first member names the cluster
+        for j in range(i + 1, n_in):
+            distance[i, j] = 0.0
+            for a in range(slots.mu.shape[1]):
+                distance[i, j] += (slots.mu[i, a] - slots.mu[j, a]) ** 2
     for _ in range(n_in - n_out):
-        a, b = _closest_clusters(slots, n_in, extent, eps, labels)
+        a, b = _closest_clusters(distance, n_in, extent, eps, labels)
         for i in range(n_in):
             if labels[i] == b:
                 labels[i] = a
@@ -107,27 +115,22 @@ def choose_representatives(slots, n_in, n_out, extent, eps, labels, representati
 
 
 @serial
-def _closest_clusters(slots, n_in, extent, eps, labels):
-    """Return the labels, ascending, of the first pair that is as close as any up to rounding of the input."""
+def _closest_clusters(distance, n_in, extent, eps, labels):
+    """Return the labels, ascending, of the first pair that is as close as any up to rounding of the input.
+
+    Distances are squared.
+    """
     closest = np.inf
     for i in range(n_in):
         for j in range(i + 1, n_in):
             if labels[i] != labels[j]:
-                closest = min(closest, _squared_distance(slots.mu, i, j))
+                closest = min(closest, distance[i, j])
     bound = closest + 64.0 * eps * (closest + np.sqrt(closest) * extent)
     for i in range(n_in):
         for j in range(i + 1, n_in):
-            if labels[i] != labels[j] and _squared_distance(slots.mu, i, j) <= bound:
+            if labels[i] != labels[j] and distance[i, j] <= bound:
                 return min(labels[i], labels[j]), max(labels[i], labels[j])
     return 0, 0
-
-
-@serial
-def _squared_distance(mu, i, j):
-    d = 0.0
-    for a in range(mu.shape[1]):
-        d += (mu[i, a] - mu[j, a]) ** 2
-    return d
 
 
 @serial
@@ -136,6 +139,7 @@ def energies(slots, n_in, n_out, representatives, masks, scratch, dims):
     K = len(dims)
     for s in range(n_out):
         scratch.log_det[s] = invert(slots.cov[representatives[s]], scratch.precision[s], dims)
+        scratch.log_w[s] = np.log(slots.w[representatives[s]])
     for i in range(n_in):
         for s in range(n_out):
             if masks[i] >> s & 1:
@@ -176,7 +180,7 @@ def choose_masks(slots, n_in, n_out, eps, masks, scratch, dims):
 
 
 @serial
-def expectation(slots, n_in, n_out, representatives, masks, scratch):
+def expectation(slots, n_in, n_out, masks, scratch):
     """Write the shares r_is = softmax over the allowed s of log w_rep(s) + 4 wh_i E_i[log N_s]; needs energies.
 
     wh are the slots' weights divided by their sum; terms of z that are equal for all s are left out.
@@ -190,7 +194,7 @@ def expectation(slots, n_in, n_out, representatives, masks, scratch):
         for s in range(n_out):
             if masks[i] >> s & 1:
                 log_likelihood = -0.5 * (scratch.log_det[s] + scratch.energy[i, s])
-                scratch.share[i, s] = np.log(slots.w[representatives[s]]) + samples * log_likelihood
+                scratch.share[i, s] = scratch.log_w[s] + samples * log_likelihood
                 largest = max(largest, scratch.share[i, s])
         normaliser = 0.0
         for s in range(n_out):
@@ -202,7 +206,7 @@ def expectation(slots, n_in, n_out, representatives, masks, scratch):
                 scratch.share[i, s] = np.exp(scratch.share[i, s] - largest)
             normaliser += scratch.share[i, s]
         for s in range(n_out):
-            scratch.share[i, s] /= normaliser
+            scratch.share[i, s] *= 1.0 / normaliser
 
 
 @serial
@@ -215,16 +219,17 @@ def maximisation(slots, n_in, n_out, representatives, share, fitted, start, dims
         for i in range(n_in):
             mass += share[i, s] * slots.w[i]
         fitted.w[t] = max(mass, _SMALLEST)
+        reciprocal = 1.0 / fitted.w[t]
         for a in range(K):
             fitted.mu[t, a] = 0.0 if mass > 0.0 else slots.mu[rep, a]
             for b in range(K):
                 fitted.cov[t, a, b] = 0.0 if mass > 0.0 else slots.cov[rep, a, b]
         for i in range(n_in):
-            rho = share[i, s] * slots.w[i] / fitted.w[t]
+            rho = share[i, s] * slots.w[i] * reciprocal
             for a in range(K):
                 fitted.mu[t, a] += rho * slots.mu[i, a]
         for i in range(n_in):
-            rho = share[i, s] * slots.w[i] / fitted.w[t]
+            rho = share[i, s] * slots.w[i] * reciprocal
             for a in range(K):
                 d = slots.mu[i, a] - fitted.mu[t, a]
                 for b in range(K):

@@ -12,13 +12,14 @@ components are moved to float64 after every CHUNK components, sums over points a
 
 import numpy as np
 
-from gmengine.cpu._compile import helper, n_packed, zeros
+from gmengine.cpu._compile import helper, zeros
 from gmengine.cpu._exp2 import exp2
 from gmengine.cpu._tuples import (
     LANES,
     added,
     dot,
     lower_times,
+    n_packed,
     outer,
     read_lane,
     read_row,

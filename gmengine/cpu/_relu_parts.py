@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gmengine.cpu._compile import helper
-from gmengine.cpu._gaussian import SCALE, add_component_gradient, gather_present, prepare
+from gmengine.cpu._gaussian import SCALE, gather_present, prepare, write_component_gradient
 from gmengine.cpu._pairs import LANES, block_range, lane_dtype, load_points, new_lanes, pair_slopes
+from gmengine.cpu._tuples import as_double, read_row
 
 
 class Scratch(NamedTuple):
@@ -28,7 +29,6 @@ class VjpScratch(NamedTuple):
     g: np.ndarray
     sums: np.ndarray
     totals: np.ndarray
-    work: np.ndarray
 
 
 @helper
@@ -44,8 +44,7 @@ def new_vjp_scratch(N, like):
     moments = np.empty((N, len(amp) + len(mean) + len(tri)))
     x, g, sums = new_lanes(mean), new_lanes(amp), new_lanes(mean)
     g_values = np.empty((2, N), x.dtype)
-    totals, work = np.empty((len(mean), LANES)), np.empty((3, len(mean), len(mean)))
-    return VjpScratch(np.empty(N), g_values, moments, x, g, sums, totals, work)
+    return VjpScratch(np.empty(N), g_values, moments, x, g, sums, np.empty((len(mean), LANES)))
 
 
 @helper
@@ -143,5 +142,6 @@ def finish(m, inputs, epsilons, relative, scalars, n, t, p, moments, grads, like
         h = float(t.rows[r, first]) * moments[r, 0] + float(t.rows[r, first + 1]) * moments[r, 1]
         # A peak's derivative with respect to C is -1/2 peak C^-1, like that of a pair at distance 0.
         h += of_values * abs(w) * t.peaks[r]
-        add_component_gradient(t.rows, r, moments, 2, h, g_means[m, i], g_covariances[m, i], p.work, like[0])
+        at_centre = as_double(read_row(g_means[m], i, 0, like[0]))
+        write_component_gradient(t.rows, r, moments, 2, h, at_centre, g_means[m], g_covariances[m], i, like)
     g_biases[m] = g_bias

@@ -86,13 +86,13 @@ def climb(root, count, start, nodes, tree, choices, frozen, extent, eps, slots, 
             continue
         representatives, masks = choices[0][v], choices[1][v]
         if not frozen:
-            choose_representatives(slots, n_in, n_out, extent, eps, scratch.labels, representatives)
+            choose_representatives(slots, n_in, n_out, extent, eps, scratch, representatives)
             for i in range(n_in):
                 masks[i] = np.uint32((1 << n_out) - 1)
         energies(slots, n_in, n_out, representatives, masks, scratch, dims)
         if not frozen:
             choose_masks(slots, n_in, n_out, eps, masks, scratch, dims)
-        expectation(slots, n_in, n_out, representatives, masks, scratch)
+        expectation(slots, n_in, n_out, masks, scratch)
         maximisation(slots, n_in, n_out, representatives, scratch.share, nodes, t, dims)
 
 

@@ -23,7 +23,8 @@ def maximisation_vjp(slots, n_in, n_out, share, nodes, g_nodes, start, g_slots, 
             if share[i, s] == 0.0:
                 g_share[i, s] = 0.0
                 continue
-            rho = share[i, s] * slots.w[i] / nodes.w[t]
+            reciprocal = 1.0 / nodes.w[t]
+            rho = share[i, s] * slots.w[i] * reciprocal
             first = second = 0.0
             for a in range(K):
                 d = slots.mu[i, a] - nodes.mu[t, a]
@@ -36,7 +37,7 @@ def maximisation_vjp(slots, n_in, n_out, share, nodes, g_nodes, start, g_slots, 
                     g_slots.cov[i, a, b] += rho * g_cov
                 first += g_nodes.mu[t, a] * d
                 g_slots.mu[i, a] += rho * slope
-            g_rho = g_nodes.w[t] + (first + second) / nodes.w[t]
+            g_rho = g_nodes.w[t] + (first + second) * reciprocal
             g_slots.w[i] += share[i, s] * g_rho
             g_share[i, s] = slots.w[i] * g_rho
 
@@ -51,18 +52,18 @@ def expectation_vjp(slots, n_in, n_out, representatives, scratch, g_share, g_slo
         mean = 0.0
         for s in range(n_out):
             mean += scratch.share[i, s] * g_share[i, s]
-        g_normalised = 0.0
+        samples = VIRTUAL_SAMPLES * slots.w[i] / total
+        g_samples = 0.0
         for s in range(n_out):
             g_z = scratch.share[i, s] * (g_share[i, s] - mean)
-            rep = representatives[s]
-            g_slots.w[rep] += g_z / slots.w[rep]
-            log_likelihood = -0.5 * (scratch.log_det[s] + scratch.energy[i, s])
-            g_normalised += VIRTUAL_SAMPLES * g_z * log_likelihood if g_z != 0.0 else 0.0
-            g_l[i, s] = VIRTUAL_SAMPLES * g_z * slots.w[i] / total
-        g_slots.w[i] += g_normalised / total
-        normalised += g_normalised * slots.w[i] / total
+            g_l[i, s] = samples * g_z
+            if g_z != 0.0:
+                g_slots.w[representatives[s]] += g_z / slots.w[representatives[s]]
+                g_samples -= 0.5 * g_z * (scratch.log_det[s] + scratch.energy[i, s])
+        g_slots.w[i] += VIRTUAL_SAMPLES / total * g_samples
+        normalised += samples / total * g_samples
     for i in range(n_in):
-        g_slots.w[i] -= normalised / total
+        g_slots.w[i] -= normalised
 
 
 @serial
@@ -120,7 +121,7 @@ def descend(root, count, start, nodes, tree, choices, g_nodes, slots, g_slots, s
         else:
             representatives, masks = choices[0][v], choices[1][v]
             energies(slots, n_in, n_out, representatives, masks, scratch, dims)
-            expectation(slots, n_in, n_out, representatives, masks, scratch)
+            expectation(slots, n_in, n_out, masks, scratch)
             maximisation_vjp(slots, n_in, n_out, scratch.share, nodes, g_nodes, t, g_slots, pairs[0], dims)
             expectation_vjp(slots, n_in, n_out, representatives, scratch, pairs[0], g_slots, pairs[1])
             energies_vjp(slots, n_in, n_out, representatives, scratch, pairs[1], g_slots, dims)

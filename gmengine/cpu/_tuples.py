@@ -6,8 +6,10 @@ emit the unrolled arithmetic themselves, whatever K is. Triangles are packed by 
 lower triangle is number k (k + 1) / 2 + m.
 """
 
+from math import isqrt
+
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -18,10 +20,19 @@ LANES = 320
 _FLAGS = ("contract", "nsz", "reassoc")
 
 
-@njit
 def packed(k, m):
     """Return the number of entry (k, m), m <= k, in a packed lower triangle."""
     return k * (k + 1) // 2 + m
+
+
+def n_packed(dim):
+    """Return the number of entries of a packed triangle."""
+    return packed(dim, 0)
+
+
+def dimensions(length):
+    """Return the number of rows of a packed triangle of that length."""
+    return (isqrt(8 * length + 1) - 1) // 2
 
 
 def _sum_of_products(builder, pairs):
@@ -44,12 +55,26 @@ def dot(typing_context, u, v):
 
 
 @intrinsic
+def diagonal_product(typing_context, a):
+    """Return the product of the diagonal of a packed triangle."""
+
+    def generate(context, builder, signature, args):
+        a = cgutils.unpack_tuple(builder, args[0])
+        product = a[0]
+        for k in range(1, dimensions(len(a))):
+            product = builder.fmul(product, a[packed(k, k)], flags=_FLAGS)
+        return product
+
+    return a.dtype(a), generate
+
+
+@intrinsic
 def lower_times(typing_context, a, v):
     """Return A v for a packed lower triangle A."""
 
     def generate(context, builder, signature, args):
         a, v = (cgutils.unpack_tuple(builder, t) for t in args)
-        rows = (_sum_of_products(builder, ((a[packed.py_func(k, m)], v[m]) for m in range(k + 1))) for k in range(len(v)))
+        rows = (_sum_of_products(builder, ((a[packed(k, m)], v[m]) for m in range(k + 1))) for k in range(len(v)))
         return context.make_tuple(builder, signature.return_type, rows)
 
     return v(a, v), generate
@@ -62,7 +87,7 @@ def transposed_times(typing_context, a, v):
     def generate(context, builder, signature, args):
         a, v = (cgutils.unpack_tuple(builder, t) for t in args)
         K = len(v)
-        rows = (_sum_of_products(builder, ((a[packed.py_func(k, m)], v[k]) for k in range(m, K))) for m in range(K))
+        rows = (_sum_of_products(builder, ((a[packed(k, m)], v[k]) for k in range(m, K))) for m in range(K))
         return context.make_tuple(builder, signature.return_type, rows)
 
     return v(a, v), generate
@@ -115,6 +140,78 @@ def outer(typing_context, u, v, like):
     return like(u, v, like), generate
 
 
+@intrinsic
+def as_double(typing_context, v):
+    """Return the tuple with its entries as float64."""
+    result = types.UniTuple(types.float64, len(v))
+
+    def generate(context, builder, signature, args):
+        values = (context.cast(builder, x, v.dtype, types.float64) for x in cgutils.unpack_tuple(builder, args[0]))
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return result(v), generate
+
+
+@intrinsic
+def congruence(typing_context, a, s, shift):
+    """Return A^T (S - shift I) A for packed lower triangles A and, of a symmetric matrix, S."""
+    K = dimensions(len(a))
+
+    def generate(context, builder, signature, args):
+        a, s = (cgutils.unpack_tuple(builder, t) for t in args[:2])
+        for k in range(K):
+            s[packed(k, k)] = builder.fsub(s[packed(k, k)], args[2], flags=_FLAGS)
+        right = [
+            [
+                _sum_of_products(builder, ((s[packed(max(k, u), min(k, u))], a[packed(u, m)]) for u in range(m, K)))
+                for m in range(K)
+            ]
+            for k in range(K)
+        ]
+        values = (
+            _sum_of_products(builder, ((a[packed(u, k)], right[u][m]) for u in range(k, K)))
+            for k in range(K)
+            for m in range(k + 1)
+        )
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return a(a, s, shift), generate
+
+
+@intrinsic
+def whitening(typing_context, c):
+    """Return (L^-1, whether C is positive definite) for C = L L^T, all packed."""
+    K = dimensions(len(c))
+    result = types.Tuple((c, types.boolean))
+
+    def generate(context, builder, signature, args):
+        real = context.get_value_type(c.dtype)
+        zero, one = ir.Constant(real, 0.0), ir.Constant(real, 1.0)
+        sqrt = builder.module.declare_intrinsic("llvm.sqrt", [real])
+        a = list(cgutils.unpack_tuple(builder, args[0]))
+        definite = ir.Constant(ir.IntType(1), 1)
+        for k in range(K):  # a becomes L, row by row, with its diagonal inverted
+            for m in range(k + 1):
+                value = a[packed(k, m)]
+                for i in range(m):
+                    product = builder.fmul(a[packed(k, i)], a[packed(m, i)], flags=_FLAGS)
+                    value = builder.fsub(value, product, flags=_FLAGS)
+                if m < k:
+                    a[packed(k, m)] = builder.fmul(value, a[packed(m, m)], flags=_FLAGS)
+                else:
+                    definite = builder.and_(definite, builder.fcmp_ordered(">", value, zero))
+                    a[packed(k, k)] = builder.fdiv(one, builder.call(sqrt, [value]))
+        for k in range(K):  # and then L^-1, again row by row
+            for m in range(k):
+                pairs = ((a[packed(k, i)], a[packed(i, m)]) for i in range(m, k))
+                value = builder.fmul(_sum_of_products(builder, pairs), a[packed(k, k)], flags=_FLAGS)
+                a[packed(k, m)] = builder.fneg(value)
+        triangle = context.make_tuple(builder, c, a)
+        return context.make_tuple(builder, signature.return_type, (triangle, definite))
+
+    return result(c), generate
+
+
 def _is_matrix_of(matrix, like):
     return (
         isinstance(matrix, types.Array) and matrix.ndim == 2 and matrix.layout == "C" and matrix.dtype == like.dtype
@@ -136,13 +233,74 @@ def read_row(typing_context, matrix, j, start, like):
         return None
 
     def generate(context, builder, signature, args):
-        array = _data(context, builder, signature, args)
-        row, column = (_index(context, builder, signature, args, p) for p in (1, 2))
-        first = builder.add(builder.mul(row, builder.extract_value(array.shape, 1)), column)
-        pointers = _pointers(builder, array.data, first, len(like), 1)
+        pointers = _row_pointers(context, builder, signature, args, len(like))
         return context.make_tuple(builder, signature.return_type, [builder.load(p) for p in pointers])
 
     return like(matrix, j, start, like), generate
+
+
+@intrinsic
+def read_symmetric(typing_context, matrix, j, like):
+    """Return row j of a matrix (N, K K), as a K x K matrix C, packed: (C + C^T)/2, in float64."""
+    K = dimensions(len(like))
+    if not isinstance(matrix, types.Array):
+        return None
+    result = types.UniTuple(types.float64, len(like))
+
+    def generate(context, builder, signature, args):
+        half = ir.Constant(ir.DoubleType(), 0.5)
+        args = (args[0], args[1], ir.Constant(ir.IntType(64), 0))
+        signature = types.void(matrix, j, types.intp)
+        pointers = _row_pointers(context, builder, signature, args, K * K)
+        c = [context.cast(builder, builder.load(p), matrix.dtype, types.float64) for p in pointers]
+        values = (
+            builder.fmul(half, builder.fadd(c[K * k + m], c[K * m + k])) if m < k else c[K * k + k]
+            for k in range(K)
+            for m in range(k + 1)
+        )
+        return context.make_tuple(builder, result, values)
+
+    return result(matrix, j, like), generate
+
+
+@intrinsic
+def write_row(typing_context, matrix, j, start, values):
+    """Set matrix[j, start : start + len(values)], rounded to the dtype of the C-contiguous matrix."""
+
+    def generate(context, builder, signature, args):
+        pointers = _row_pointers(context, builder, signature, args, len(values))
+        for value, pointer in zip(cgutils.unpack_tuple(builder, args[3]), pointers, strict=True):
+            builder.store(context.cast(builder, value, values.dtype, matrix.dtype), pointer)
+        return context.get_dummy_value()
+
+    return types.void(matrix, j, start, values), generate
+
+
+@intrinsic
+def write_symmetric(typing_context, matrix, j, values):
+    """Set row j of a C-contiguous matrix (N, K K) to the symmetric matrix whose packed lower triangle is given."""
+    K = dimensions(len(values))
+
+    def generate(context, builder, signature, args):
+        v = cgutils.unpack_tuple(builder, args[2])
+        args = (args[0], args[1], ir.Constant(ir.IntType(64), 0))
+        signature = types.void(matrix, j, types.intp)
+        pointers = _row_pointers(context, builder, signature, args, K * K)
+        for number, pointer in enumerate(pointers):
+            k, m = divmod(number, K)
+            value = v[packed(max(k, m), min(k, m))]
+            builder.store(context.cast(builder, value, values.dtype, matrix.dtype), pointer)
+        return context.get_dummy_value()
+
+    return types.void(matrix, j, values), generate
+
+
+def _row_pointers(context, builder, signature, args, n):
+    """Return pointers to entries of row args[1] of a matrix, n from column args[2] on."""
+    array = _data(context, builder, signature, args)
+    row, column = (_index(context, builder, signature, args, p) for p in (1, 2))
+    first = builder.add(builder.mul(row, builder.extract_value(array.shape, 1)), column)
+    return _pointers(builder, array.data, first, n, 1)
 
 
 @intrinsic

@@ -6,7 +6,8 @@ n + N (i + I m). All loops run in this order, so that rows of N components are r
 
 import numpy as np
 
-from gmengine.cpu._compile import TASKS, helper, n_packed, ready, threaded, zeros
+from gmengine.cpu._compile import TASKS, helper, ready, threaded, zeros
+from gmengine.cpu._tuples import n_packed
 
 
 @threaded

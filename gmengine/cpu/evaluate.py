@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from gmengine.cpu._compile import helper, n_packed, n_slices, ready, threaded
+from gmengine.cpu._compile import helper, n_slices, ready, threaded
 from gmengine.cpu._gaussian import (
     SCALE,
     SOUND,
-    add_component_gradient,
     gather_present,
     prepare,
     raise_faults,
+    write_component_gradient,
 )
 from gmengine.cpu._pairs import (
     LANES,
@@ -21,6 +21,7 @@ from gmengine.cpu._pairs import (
     pair_values,
     zeros_like_pairs,
 )
+from gmengine.cpu._tuples import as_double, n_packed
 
 
 @helper
@@ -69,9 +70,14 @@ def forward(weights, means, covariances, points):
     slices = n_slices(M, P)
     values = np.empty((M, P), weights.dtype)
     faults = np.zeros((M * slices, 2), np.int64)
-    _forward(M * slices, slices, inputs[:3], inputs[3], values, faults, zeros_like_pairs(K, 1, weights.dtype))
+    _forward(M * slices, slices, _flat(*inputs[:3]), inputs[3], values, faults, zeros_like_pairs(K, 1, weights.dtype))
     raise_faults("evaluate", faults[::slices], inputs[2])
     return values, inputs
+
+
+def _flat(weights, means, covariances):
+    """Return a mixture with covariances (M, N, K K)."""
+    return weights, means, covariances.reshape(*weights.shape, -1)
 
 
 @threaded
@@ -109,12 +115,11 @@ def _vjp(worker, workers, slices, mixture, points, g, grads, g_points, moments, 
 def _finish(m, n, index, peaks, rows, moments, grads, like):
     """Turn the moments into the gradients of mixture m."""
     mean, tri, _ = like
-    work = np.empty((3, len(mean), len(mean)))
     for r in range(n):
         i = index[r]
         grads[0][m, i] = peaks[r] * moments[r, 0]
         h = float(rows[r, len(mean) + len(tri)]) * moments[r, 0]
-        add_component_gradient(rows, r, moments, 1, h, grads[1][m, i], grads[2][m, i], work, mean)
+        write_component_gradient(rows, r, moments, 1, h, as_double(mean), grads[1][m], grads[2][m], i, like)
 
 
 @threaded
@@ -158,8 +163,8 @@ def vjp(residuals, g_values, needs):
     moments = np.empty((M * slices if slices > 1 else 0, N, columns))
     like = zeros_like_pairs(K, 1, points.dtype)
     wants = (0,) * of_points, (0,) * of_mixture  # by type, so that what is not wanted is not compiled either
-    mixture = tuple(mixture)
-    _vjp(M * slices, slices, mixture, points, ready(g_values), grads, g_points, moments, like, wants)
+    flat, of_flat = _flat(*mixture), _flat(*grads)
+    _vjp(M * slices, slices, flat, points, ready(g_values), of_flat, g_points, moments, like, wants)
     if slices > 1 and of_mixture:
-        _add_slices(M, slices, mixture, grads, moments, like)
+        _add_slices(M, slices, flat, of_flat, moments, like)
     return tuple(grad if need else None for grad, need in zip((*grads, g_points), needs, strict=True))

@@ -6,7 +6,7 @@ Both evaluations, of the weights and of their coarse fit, share the pass and so 
 
 import numpy as np
 
-from gmengine.cpu._compile import n_packed, n_slices, ready, threaded
+from gmengine.cpu._compile import n_slices, ready, threaded
 from gmengine.cpu._gaussian import SOUND, raise_faults
 from gmengine.cpu._pairs import LANES, block_range, load_points, new_lanes, pair_values, zeros_like_pairs
 from gmengine.cpu._relu_parts import (
@@ -18,6 +18,7 @@ from gmengine.cpu._relu_parts import (
     pull_back_pairs,
     start,
 )
+from gmengine.cpu._tuples import n_packed
 
 
 @threaded
@@ -60,9 +61,15 @@ def forward(weights, means, covariances, bias, *, epsilons, relative):
     faults = np.zeros((M * slices, 2), np.int64)
     epsilons = tuple(float(e) for e in epsilons)
     like = zeros_like_pairs(K, 2, weights.dtype)
-    _forward(M * slices, slices, inputs, epsilons, bool(relative), (out, v, u, faults), like)
+    _forward(M * slices, slices, _flat(inputs), epsilons, bool(relative), (out, v, u, faults), like)
     raise_faults("relu", faults[::slices], inputs[2])
     return out, (*inputs, v, u, epsilons, bool(relative))
+
+
+def _flat(inputs):
+    """Return the inputs with covariances (M, N, K K)."""
+    weights, means, covariances, bias = inputs
+    return weights, means, covariances.reshape(*weights.shape, -1), bias
 
 
 @threaded
@@ -140,7 +147,7 @@ def vjp(residuals, g_out, needs):
     grads = tuple(np.zeros_like(a) for a in inputs)
     moments = np.empty((M * slices if slices > 1 else 0, N, columns))
     like = zeros_like_pairs(K, 2, v.dtype)
-    args = slices, tuple(inputs), (v, u, epsilons, relative), ready(g_out), grads, moments, like
+    args = slices, _flat(inputs), (v, u, epsilons, relative), ready(g_out), _flat(grads), moments, like
     _vjp(M * slices, *args)
     if slices > 1:
         _add_slices(M, *args)

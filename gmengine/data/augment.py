@@ -1,4 +1,4 @@
-"""Variations of mixtures that cost next to nothing: a linear map of space moves means and covariances alone."""
+"""Variations of mixtures that cost next to nothing: a linear map moves means and covariances alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from gmengine.errors import ArgumentError
 from gmengine.mixture import Mixture
 
 
-def random_linear(mixture: Mixture, strength: float, *, rng: int | np.random.Generator | None = None) -> Mixture:
+def random_linear(
+    mixture: Mixture, strength: float, *, rng: int | np.random.Generator | None = None
+) -> Mixture:
     """Return each sample pushed forward through its own random map x -> A x, A = I + strength G.
 
     G has independent standard normal entries, so that A rotates, stretches and shears a little in every

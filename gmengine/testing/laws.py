@@ -136,7 +136,7 @@ def relu_follows_its_formula(
     c = np.broadcast_to(bias, m.batch)
     want = np.zeros(m.weights.shape)
     for b in np.ndindex(*m.batch):
-        want[b] = oracles.relu(*(a[b] for a in m.arrays), float(c[b]), **options)
+        want[b] = oracles.relu(m.weights[b], m.means[b], m.covariances[b], float(c[b]), **options)
     unit = (spread(m) + np.abs(c)[..., None]) / oracles.peaks(m.weights, m.covariances) + np.abs(want)
     assert_close("solve", got.weights, want, size=m.n_components, condition=condition, scale=unit)
     present = m.weights != 0

@@ -37,6 +37,8 @@ class RunConfig:
         Rate of the decay's own gradient step after Adam's, relative to Adam's rate (paper eq. 8).
     max_norm : float
         Gradients longer than this, over all parameters together, are shortened to it.
+    augment : float
+        Strength of the random linear map of every training sample (`data.random_linear`); 0 for none.
     average : float
         Decay per step of a running average of parameters and statistics, which is then what is evaluated and
         returned; 0 for none.
@@ -64,6 +66,7 @@ class RunConfig:
     schedule: str = "one_cycle"
     weight_decay: float = 0.1
     max_norm: float = 1.0
+    augment: float = 0.1
     average: float = 0.0
     seed: int = 0
     dtype: str = "float32"
@@ -86,6 +89,7 @@ class RunConfig:
         self._number("lr", lambda x: x > 0, "a positive number")
         self._number("weight_decay", lambda x: x >= 0, "a number of at least 0")
         self._number("max_norm", lambda x: x > 0, "a positive number")
+        self._number("augment", lambda x: 0 <= x <= 0.3, "a number from 0 to 0.3")
         self._number("average", lambda x: 0 <= x < 1, "a number from 0 to below 1")
         self._choice("schedule", self.SCHEDULES)
         self._choice("dtype", self.DTYPES)

@@ -6,8 +6,9 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from gmengine.autograd import Tape, leaves, tree_map, value_and_grad
 from gmengine.autograd.trees import walk
 from gmengine.backend import namespace, to_device
-from gmengine.data import Dataset, batches
+from gmengine.data import Dataset, batches, random_linear
 from gmengine.errors import NonFiniteError, NotPositiveDefinite
 from gmengine.nn import Network, negative_log_likelihood
 from gmengine.optim import (
@@ -28,6 +29,8 @@ from gmengine.optim import (
 )
 from gmengine.training.config import RunConfig
 from gmengine.training.progress import Arrays, Best, Model, Progress, Tally, evaluated
+
+CALIBRATION_BATCHES = 10
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def train_epoch(
 ) -> tuple[Progress, Tally]:
     """Return the progress after all batches of the next epoch, and their sums.
 
-    The order of the samples depends on the seed and the number of the epoch alone.
+    The order of the samples and their random maps depend on the seed and the number of the epoch alone.
 
     Parameters
     ----------
@@ -181,6 +184,7 @@ def train_epoch(
     tally, number = Tally(), progress.epoch + 1
     rng = np.random.default_rng([learner.config.seed, number])
     for batch in batches(train, learner.batch_size, rng=rng, drop_last=True):
+        batch = replace(batch, mixtures=random_linear(batch.mixtures, learner.config.augment, rng=rng))
         with _diverging(f"epoch {number}, batch {tally.batches + 1}, step {progress.step + 1}"):
             progress, loss, correct = train_step(learner, progress, batch)
         n = len(batch)
@@ -215,6 +219,7 @@ def run_epoch(
     trained = time.perf_counter()
     with _diverging(f"the end of epoch {progress.epoch + 1}"):
         _check_finite(progress)
+        progress = _calibrated(learner, progress, train)
         found = evaluated(progress).measured(learner.net, valid)
     plateau = progress.plateau
     if learner.config.schedule == "plateau":
@@ -238,6 +243,22 @@ def run_epoch(
         ),
         history=(*progress.history, line),
     )
+
+
+def _calibrated(learner: Learner, progress: Progress, train: Dataset) -> Progress:
+    """Return the progress with statistics of the present parameters in place of running averages.
+
+    The averages lag behind parameters that move fast, and evaluation with them jumps from epoch to epoch.
+    """
+    rng = np.random.default_rng([learner.config.seed, progress.epoch + 1, 1])
+    shown = islice(batches(train, learner.batch_size, rng=rng, drop_last=True), CALIBRATION_BATCHES)
+    mixtures = [batch.mixtures.to(learner.config.device) for batch in shown]
+
+    def fresh(model: Model) -> Model:
+        return model._replace(state=learner.net.calibrate(model.params, mixtures))
+
+    average = None if progress.average is None else fresh(progress.average)
+    return progress._replace(model=fresh(progress.model), average=average)
 
 
 def _better(old: Best, new: Best) -> Best:
