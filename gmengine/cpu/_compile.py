@@ -10,6 +10,7 @@ import hashlib
 import sys
 from functools import cache, wraps
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -18,7 +19,7 @@ from gmengine.cpu._threads import share
 
 # Sums may be regrouped, which lets LLVM vectorise them, and multiplications fused with additions. NaN and
 # infinity keep their meaning: kernels must see them to report them.
-FLAGS = {"fastmath": {"contract", "nsz", "reassoc"}, "error_model": "numpy"}
+FLAGS: Any = {"fastmath": {"contract", "nsz", "reassoc"}, "error_model": "numpy"}
 
 helper = njit(**FLAGS)
 

@@ -1,11 +1,13 @@
 """2^t as straight-line arithmetic that LLVM vectorises: a polynomial and an exponent written as bits.
 
-A call of the C library's exp2 cannot be vectorised and costs ten times the rest of a pair. Here
+A call of the C library's exp2 cannot be vectorised and would cost ten times as much as all else in a pair. Here
 2^t = 2^f 2^r with r = floor(t) and f = t - r in [0, 1]; 2^f is the minimax polynomial of its dtype with
 p(0) = 1, and 2^r is assembled in the exponent bits. Below the smallest normal number the result is exactly 0:
 r is at least -127 (-1023), whose biased exponent 0 with an empty mantissa is the number 0. The gradual underflow
 that rounding to the nearest integer would give costs a trap per operation on many processors.
 """
+
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -41,7 +43,7 @@ DOUBLE = (
 )
 
 # Contraction to fused multiply-adds only: reassociation could undo t - floor(t).
-FLAGS = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
+FLAGS: Any = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
 
 
 @intrinsic
@@ -64,7 +66,7 @@ def power_of_two(typing_context, r):
 
 
 def exp2(t):
-    """Return 2^t for t up to 127 (1023), 0 below the smallest normal number; float32 or float64 scalars, in Numba code."""
+    """Return 2^t for a float32 or float64 t up to 127 (1023), 0 below the smallest normal number; in Numba code."""
     raise TypeError("exp2 is for compiled code; use numpy.exp2")
 
 

@@ -8,18 +8,15 @@ import math
 import numpy as np
 
 from gmengine.cpu._compile import helper
+from gmengine.cpu._rows import read_row, read_symmetric, write_row, write_symmetric
 from gmengine.cpu._tuples import (
     added,
     as_double,
     congruence,
     diagonal_product,
-    read_row,
-    read_symmetric,
     scaled,
     transposed_times,
     whitening,
-    write_row,
-    write_symmetric,
 )
 from gmengine.errors import NonFiniteError, NotPositiveDefinite
 

@@ -1,8 +1,8 @@
 """One node of TreeHEM: the components of its two children become fewer by one step of EM.
 
-Weights are positive here (the sign belongs to the tree), everything is float64. Slots are the components
-that a node collects from its children, left before right, at most ``2 per_node <= 32``; outputs are what it
-fits to them. All scratch comes from the caller.
+A component is a row (w, mu, C row by row) of float64; weights are positive here, the sign belongs to the tree.
+Slots are the components that a node collects from its children, left before right, at most
+``2 per_node <= 32``; outputs are what it fits to them, fewer. All scratch comes from the caller.
 """
 
 from typing import Any, NamedTuple
@@ -15,57 +15,39 @@ KL_THRESHOLD = 0.5
 VIRTUAL_SAMPLES = 4.0
 _SMALLEST = np.finfo(np.float64).tiny  # an output whose mass underflows stays present
 
-
-class Components(NamedTuple):
-    """Weights, means and covariances of some components."""
-
-    w: Any
-    mu: Any
-    cov: Any
+# Columns of a component; the covariance begins at 1 + K.
+W, MU = 0, 1
+# Columns of an output's model, the representative from which it starts; the precision begins at PRECISION.
+LOG_W, LOG_DET, PRECISION = 0, 1, 2
 
 
 class Scratch(NamedTuple):
     """What the fit of one node needs besides its slots and outputs."""
 
-    precision: Any  # (outputs, K, K)    of the representatives
-    log_det: Any  # (outputs,)           of the representatives' covariances
-    log_w: Any  # (outputs,)             of their weights
-    energy: Any  # (slots, outputs)      E_i[(x - mu_s)^T P_s (x - mu_s)]
-    share: Any  # (slots, outputs)       responsibility of output s for slot i
-    labels: Any  # (slots,)              cluster of each slot
-    squares: Any  # (2, K, K)            two matrices
-
-
-@serial
-def new_components(n, dims):
-    K = len(dims)
-    return Components(np.empty(n), np.empty((n, K)), np.empty((n, K, K)))
+    model: Any  # (outputs, 2 + K K)
+    energy: Any  # (slots, outputs)     E_i[(x - mu_s)^T P_s (x - mu_s)]
+    share: Any  # (slots, outputs)      responsibility of output s for slot i
+    labels: Any  # (slots,)             cluster of each slot
 
 
 @serial
 def new_scratch(n, dims):
     K = len(dims)
-    return Scratch(
-        np.empty((n, K, K)),
-        np.empty(n),
-        np.empty(n),
-        np.empty((n, n)),
-        np.empty((n, n)),
-        np.empty(n, np.int64),
-        np.empty((2, K, K)),
-    )
+    return Scratch(np.empty((n, 2 + K * K)), np.empty((n, n)), np.empty((n, n)), np.empty(n, np.int64))
 
 
 @serial
-def invert(a, inverse, dims):
-    """Write the inverse of a symmetric matrix; return log det, or NaN if it is not positive definite."""
+def invert(row, column, dims, result, at, start):
+    """Write the inverse of the symmetric ``row[column:column + K K]`` to ``result[at, start:]``.
+
+    Returns log det, or NaN if the matrix is not positive definite.
+    """
     K = len(dims)
-    for i in range(K):
-        for j in range(K):
-            inverse[i, j] = a[i, j]
+    for i in range(K * K):
+        result[at, start + i] = row[column + i]
     product, log_det = 1.0, 0.0
     for k in range(K):
-        pivot = inverse[k, k]
+        pivot = result[at, start + K * k + k]
         if not pivot > 0.0:
             return np.nan
         product *= pivot
@@ -73,28 +55,29 @@ def invert(a, inverse, dims):
             log_det += np.log(product)
             product = 1.0
         reciprocal = 1.0 / pivot
-        inverse[k, k] = 1.0
+        result[at, start + K * k + k] = 1.0
         for j in range(K):
-            inverse[k, j] *= reciprocal
+            result[at, start + K * k + j] *= reciprocal
         for i in range(K):
             if i != k:
-                factor = inverse[i, k]
-                inverse[i, k] = 0.0
+                factor = result[at, start + K * i + k]
+                result[at, start + K * i + k] = 0.0
                 for j in range(K):
-                    inverse[i, j] -= factor * inverse[k, j]
+                    result[at, start + K * i + j] -= factor * result[at, start + K * k + j]
     return log_det + np.log(product)
 
 
 @serial
-def choose_representatives(slots, n_in, n_out, extent, eps, scratch, representatives):
+def choose_representatives(slots, n_in, n_out, extent, eps, scratch, representatives, dims):
     """Write one representative per cluster of the slots: single-link clusters, their heaviest members."""
-    labels, distance = scratch.labels, scratch.energy
+    K, labels, distance = len(dims), scratch.labels, scratch.energy
     for i in range(n_in):
         labels[i] = i  # the first member names the cluster
         for j in range(i + 1, n_in):
-            distance[i, j] = 0.0
-            for a in range(slots.mu.shape[1]):
-                distance[i, j] += (slots.mu[i, a] - slots.mu[j, a]) ** 2
+            squared = 0.0
+            for a in range(K):
+                squared += (slots[i, MU + a] - slots[j, MU + a]) ** 2
+            distance[i, j] = squared
     for _ in range(n_in - n_out):
         a, b = _closest_clusters(distance, n_in, extent, eps, labels)
         for i in range(n_in):
@@ -106,9 +89,9 @@ def choose_representatives(slots, n_in, n_out, extent, eps, scratch, representat
             heaviest = 0.0
             for i in range(first, n_in):
                 if labels[i] == first:
-                    heaviest = max(heaviest, slots.w[i])
+                    heaviest = max(heaviest, slots[i, W])
             i = first
-            while labels[i] != first or slots.w[i] < heaviest * (1.0 - 64.0 * eps):
+            while labels[i] != first or slots[i, W] < heaviest * (1.0 - 64.0 * eps):
                 i += 1
             representatives[s] = i
             s += 1
@@ -130,26 +113,27 @@ def _closest_clusters(distance, n_in, extent, eps, labels):
         for j in range(i + 1, n_in):
             if labels[i] != labels[j] and distance[i, j] <= bound:
                 return min(labels[i], labels[j]), max(labels[i], labels[j])
-    return 0, 0
+    return labels[0], labels[0]
 
 
 @serial
 def energies(slots, n_in, n_out, representatives, masks, scratch, dims):
-    """Write ``E_i[(x - mu_s)^T P_s (x - mu_s)]`` of every allowed pair, and what it needs of representative s."""
-    K = len(dims)
+    """Write the models of the representatives and ``E_i[(x - mu_s)^T P_s (x - mu_s)]`` of every allowed pair."""
+    K, model = len(dims), scratch.model
     for s in range(n_out):
-        scratch.log_det[s] = invert(slots.cov[representatives[s]], scratch.precision[s], dims)
-        scratch.log_w[s] = np.log(slots.w[representatives[s]])
+        rep = representatives[s]
+        model[s, LOG_W] = np.log(slots[rep, W])
+        model[s, LOG_DET] = invert(slots[rep], MU + K, dims, model, s, PRECISION)
     for i in range(n_in):
         for s in range(n_out):
             if masks[i] >> s & 1:
                 rep = representatives[s]
                 energy = 0.0
                 for a in range(K):
-                    d = slots.mu[i, a] - slots.mu[rep, a]
+                    d = slots[i, MU + a] - slots[rep, MU + a]
                     for b in range(K):
-                        second_moment = d * (slots.mu[i, b] - slots.mu[rep, b]) + slots.cov[i, a, b]
-                        energy += scratch.precision[s, a, b] * second_moment
+                        e = slots[i, MU + b] - slots[rep, MU + b]
+                        energy += model[s, PRECISION + K * a + b] * (d * e + slots[i, MU + K + K * a + b])
                 scratch.energy[i, s] = energy
 
 
@@ -160,11 +144,13 @@ def choose_masks(slots, n_in, n_out, eps, masks, scratch, dims):
     KL(i || s) = 1/2 [(mu_i - mu_s)^T P_s (mu_i - mu_s) + tr(P_s C_i) - K - log(det C_i / det C_s)]; needs the
     energies of all pairs.
     """
+    K = len(dims)
+    spare = scratch.model.shape[0] - 1  # outputs are fewer than slots
     for i in range(n_in):
-        log_det = invert(slots.cov[i], scratch.squares[0], dims)
+        log_det = invert(slots[i], MU + K, dims, scratch.model, spare, PRECISION)
         smallest = np.inf
         for s in range(n_out):
-            kl = 0.5 * (scratch.energy[i, s] - len(dims) - (log_det - scratch.log_det[s]))
+            kl = 0.5 * (scratch.energy[i, s] - K - (log_det - scratch.model[s, LOG_DET]))
             scratch.share[i, s] = kl
             smallest = min(smallest, kl)
         nearest = 0
@@ -181,32 +167,34 @@ def choose_masks(slots, n_in, n_out, eps, masks, scratch, dims):
 
 @serial
 def expectation(slots, n_in, n_out, masks, scratch):
-    """Write the shares r_is = softmax over the allowed s of log w_rep(s) + 4 wh_i E_i[log N_s]; needs energies.
+    """Write the shares r_is = softmax over the allowed s of z_is = log w_rep(s) + 4 wh_i E_i[log N_s].
 
-    wh are the slots' weights divided by their sum; terms of z that are equal for all s are left out.
+    wh are the slots' weights divided by their sum; terms of z that are equal for all s are left out. Needs the
+    energies.
     """
+    model, share = scratch.model, scratch.share
     total = 0.0
     for i in range(n_in):
-        total += slots.w[i]
+        total += slots[i, W]
     for i in range(n_in):
-        samples = VIRTUAL_SAMPLES * slots.w[i] / total
+        samples = VIRTUAL_SAMPLES * slots[i, W] / total
         largest = -np.inf
         for s in range(n_out):
             if masks[i] >> s & 1:
-                log_likelihood = -0.5 * (scratch.log_det[s] + scratch.energy[i, s])
-                scratch.share[i, s] = scratch.log_w[s] + samples * log_likelihood
-                largest = max(largest, scratch.share[i, s])
+                z = model[s, LOG_W] - 0.5 * samples * (model[s, LOG_DET] + scratch.energy[i, s])
+                share[i, s] = z
+                largest = max(largest, z)
         normaliser = 0.0
         for s in range(n_out):
             if not masks[i] >> s & 1:
-                scratch.share[i, s] = 0.0
-            elif scratch.share[i, s] == largest:
-                scratch.share[i, s] = 1.0
+                share[i, s] = 0.0
+            elif share[i, s] == largest:
+                share[i, s] = 1.0
             else:
-                scratch.share[i, s] = np.exp(scratch.share[i, s] - largest)
-            normaliser += scratch.share[i, s]
+                share[i, s] = np.exp(share[i, s] - largest)
+            normaliser += share[i, s]
         for s in range(n_out):
-            scratch.share[i, s] *= 1.0 / normaliser
+            share[i, s] *= 1.0 / normaliser
 
 
 @serial
@@ -217,20 +205,19 @@ def maximisation(slots, n_in, n_out, representatives, share, fitted, start, dims
         t, rep = start + s, representatives[s]
         mass = 0.0
         for i in range(n_in):
-            mass += share[i, s] * slots.w[i]
-        fitted.w[t] = max(mass, _SMALLEST)
-        reciprocal = 1.0 / fitted.w[t]
-        for a in range(K):
-            fitted.mu[t, a] = 0.0 if mass > 0.0 else slots.mu[rep, a]
-            for b in range(K):
-                fitted.cov[t, a, b] = 0.0 if mass > 0.0 else slots.cov[rep, a, b]
+            mass += share[i, s] * slots[i, W]
+        fitted[t, W] = max(mass, _SMALLEST)
+        for c in range(MU, MU + K + K * K):
+            fitted[t, c] = 0.0 if mass > 0.0 else slots[rep, c]
+        reciprocal = 1.0 / fitted[t, W]
         for i in range(n_in):
-            rho = share[i, s] * slots.w[i] * reciprocal
+            rho = share[i, s] * slots[i, W] * reciprocal
             for a in range(K):
-                fitted.mu[t, a] += rho * slots.mu[i, a]
+                fitted[t, MU + a] += rho * slots[i, MU + a]
         for i in range(n_in):
-            rho = share[i, s] * slots.w[i] * reciprocal
+            rho = share[i, s] * slots[i, W] * reciprocal
             for a in range(K):
-                d = slots.mu[i, a] - fitted.mu[t, a]
+                d = slots[i, MU + a] - fitted[t, MU + a]
                 for b in range(K):
-                    fitted.cov[t, a, b] += rho * (slots.cov[i, a, b] + d * (slots.mu[i, b] - fitted.mu[t, b]))
+                    e = slots[i, MU + b] - fitted[t, MU + b]
+                    fitted[t, MU + K + K * a + b] += rho * (slots[i, MU + K + K * a + b] + d * e)

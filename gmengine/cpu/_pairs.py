@@ -14,19 +14,17 @@ import numpy as np
 
 from gmengine.cpu._compile import helper, zeros
 from gmengine.cpu._exp2 import exp2
+from gmengine.cpu._rows import LANES, read_lane, read_row, write_lane, write_row
 from gmengine.cpu._tuples import (
-    LANES,
     added,
+    as_double,
     dot,
     lower_times,
     n_packed,
     outer,
-    read_lane,
-    read_row,
     scaled,
     subtracted,
     transposed_times,
-    write_lane,
 )
 
 CHUNK = 256
@@ -113,6 +111,12 @@ def pair_values(rows, n, x, length, sums, totals, like):
 
 
 @helper
+def _add_to_row(moments, j, start, values):
+    wide = as_double(values)
+    write_row(moments, j, start, added(read_row(moments, j, start, wide), wide))
+
+
+@helper
 def _slopes_of_chunk(rows, first, last, x, g, length, sums, moments, like, of_points, of_components):
     mean, tri, amp = like
     K, T, S = len(mean), len(tri), len(amp)
@@ -131,12 +135,9 @@ def _slopes_of_chunk(rows, first, last, x, g, length, sums, moments, like, of_po
             if len(of_points):
                 write_lane(sums, i, added(read_lane(sums, i, y), transposed_times(a, hy)))
         if len(of_components):
-            for s in range(S):
-                moments[j, s] += m0[s]
-            for k in range(K):
-                moments[j, S + k] += m1[k]
-            for p in range(T):
-                moments[j, S + K + p] += m2[p]
+            _add_to_row(moments, j, 0, m0)
+            _add_to_row(moments, j, S, m1)
+            _add_to_row(moments, j, S + K, m2)
 
 
 @helper

@@ -6,14 +6,15 @@ import numpy as np
 
 from gmengine.cpu._compile import helper
 from gmengine.cpu._gaussian import SCALE, gather_present, prepare, write_component_gradient
-from gmengine.cpu._pairs import LANES, block_range, lane_dtype, load_points, new_lanes, pair_slopes
-from gmengine.cpu._tuples import as_double, read_row
+from gmengine.cpu._pairs import block_range, lane_dtype, load_points, new_lanes, pair_slopes
+from gmengine.cpu._rows import LANES, read_row
+from gmengine.cpu._tuples import as_double
 
 
 class Scratch(NamedTuple):
-    """One mixture's present components: r-th present one -> index (N,), N(mu; mu, C), x0 and coefficients."""
+    """One mixture's present components: r-th present one -> its number (N,), N(mu; mu, C), x0 and coefficients."""
 
-    index: np.ndarray
+    present: np.ndarray
     peaks: np.ndarray
     coarse: np.ndarray
     rows: np.ndarray
@@ -51,17 +52,17 @@ def new_vjp_scratch(N, like):
 def start(weights, means, covariances, bias, epsilons, relative, t, like):
     """Prepare a mixture in the scratch `t`; return (number present, fault, its component, e2, e3)."""
     first = len(like[0]) + len(like[1])
-    n = gather_present(weights, t.index)
-    fault, where = prepare(weights, means, covariances, t.index, n, t.rows, t.peaks, like)
+    n = gather_present(weights, t.present)
+    fault, where = prepare(weights, means, covariances, t.present, n, t.rows, t.peaks, like)
     of_weights, of_values = 1.0, 1.0
     if relative:
         of_weights, of_values = 0.0, 0.0
         for r in range(n):
-            size = abs(float(weights[t.index[r]]))
+            size = abs(float(weights[t.present[r]]))
             of_weights += size / n
             of_values += size * t.peaks[r] / n
     for r in range(n):
-        w = float(weights[t.index[r]])
+        w = float(weights[t.present[r]])
         kept = w if w + bias > 0.0 else -max(bias, 0.0)
         t.coarse[r] = abs(kept) + epsilons[0] * of_weights
         t.rows[r, first] = w * t.peaks[r]
@@ -83,7 +84,7 @@ def pull_back_centres(g, v, u, bias, e2, e3, n, t, p):
     """Set the cotangents of x0 (direct part), v and u at every centre; return those of (bias, e2, e3)."""
     g_bias, g_e2, g_e3 = 0.0, 0.0, 0.0
     for r in range(n):
-        i = t.index[r]
+        i = t.present[r]
         ratio, denominator = fit_ratio(float(v[i]), float(u[i]), bias, e2, e3)
         p.g_coarse[r] = float(g[i]) * ratio
         g_b = float(g[i]) * t.coarse[r] / denominator if denominator > 0.0 else 0.0
@@ -113,7 +114,7 @@ def pull_back_pairs(t, p, n, moments, g_means, s, slices, like):
         pair_slopes(t.rows, n, p.x, p.g, filled, p.sums, p.totals, moments, like, (0,), (0,))
         for r in range(first, last):
             for k in range(len(mean)):
-                g_means[t.index[r], k] = -p.totals[k, r - first] * (1.0 / SCALE)
+                g_means[t.present[r], k] = -p.totals[k, r - first] * (1.0 / SCALE)
 
 
 @helper
@@ -130,7 +131,7 @@ def finish(m, inputs, epsilons, relative, scalars, n, t, p, moments, grads, like
     of_weights = epsilons[0] * g_e1 / n if relative else 0.0
     of_values = (epsilons[1] * g_e2 + epsilons[2] * g_e3) / n if relative else 0.0
     for r in range(n):
-        i = t.index[r]
+        i = t.present[r]
         w = float(inputs[0][m, i])
         sign = 1.0 if w > 0.0 else -1.0
         g_w = t.peaks[r] * moments[r, 0] + sign * (of_weights + of_values * t.peaks[r])

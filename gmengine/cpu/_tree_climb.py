@@ -4,16 +4,15 @@ import numpy as np
 
 from gmengine.cpu._morton_tree import first_leaf, size_of
 from gmengine.cpu._node_fit import (
+    MU,
+    W,
     choose_masks,
     choose_representatives,
     energies,
     expectation,
     maximisation,
-    new_components,
 )
 from gmengine.cpu._serial import serial
-
-SOUND, NON_FINITE, NOT_DEFINITE, OTHER_SIGN, TWO_SIGNS = range(5)
 
 
 @serial
@@ -30,28 +29,25 @@ def outputs_slot(n_inner, present, per_node):
 
 @serial
 def leaf_slots(weights, means, covariances, order, present, centre, n_inner, per_node, dims):
-    """Return slots for all nodes, in which the leaves' are filled: |w|, means from the centre, symmetric C."""
+    """Return slots for all nodes, of which the leaves' are filled: |w|, means from the centre, symmetric C."""
     K = len(dims)
-    nodes = new_components(outputs_slot(n_inner, present, per_node) + 2 * per_node, dims)
+    nodes = np.empty((outputs_slot(n_inner, present, per_node) + 2 * per_node, 1 + K + K * K))
     for p in range(present):
         i, t = order[p], slot_of(~p, n_inner, per_node)
-        nodes.w[t] = abs(weights[i])
+        nodes[t, W] = abs(weights[i])
         for a in range(K):
-            nodes.mu[t, a] = means[i, a] - centre[a]
+            nodes[t, MU + a] = means[i, a] - centre[a]
             for b in range(K):
-                nodes.cov[t, a, b] = 0.5 * (np.float64(covariances[i, a, b]) + covariances[i, b, a])
+                both = np.float64(covariances[i, a, b]) + np.float64(covariances[i, b, a])
+                nodes[t, MU + K + K * a + b] = 0.5 * both
     return nodes
 
 
 @serial
 def copy(source, i, target, j, dims):
     """Copy component i of `source` to component j of `target`."""
-    K = len(dims)
-    target.w[j] = source.w[i]
-    for a in range(K):
-        target.mu[j, a] = source.mu[i, a]
-        for b in range(K):
-            target.cov[j, a, b] = source.cov[i, a, b]
+    for c in range(1 + len(dims) + len(dims) ** 2):
+        target[j, c] = source[i, c]
 
 
 @serial
@@ -70,12 +66,11 @@ def collect(v, nodes, tree, per_node, slots, dims):
 
 @serial
 def climb(root, count, start, nodes, tree, choices, frozen, extent, eps, slots, scratch, dims):
-    """Fit every node under `root` to what it holds, children before parents, and `root` to `count` from `start` on.
+    """Fit every node under `root`, children before parents, and `root` itself to `count` from `start` on.
 
     Unless `frozen`, representatives and masks are chosen and written first.
     """
-    children, leaves = tree
-    per_node = choices[0].shape[1] // 2
+    leaves, per_node = tree[1], choices[0].shape[1] // 2
     for v in range(root + leaves[root] - 2, root - 1, -1):
         n_out = count if v == root else size_of(v, leaves, per_node)
         t = start if v == root else v * per_node
@@ -86,7 +81,7 @@ def climb(root, count, start, nodes, tree, choices, frozen, extent, eps, slots, 
             continue
         representatives, masks = choices[0][v], choices[1][v]
         if not frozen:
-            choose_representatives(slots, n_in, n_out, extent, eps, scratch, representatives)
+            choose_representatives(slots, n_in, n_out, extent, eps, scratch, representatives, dims)
             for i in range(n_in):
                 masks[i] = np.uint32((1 << n_out) - 1)
         energies(slots, n_in, n_out, representatives, masks, scratch, dims)
@@ -103,11 +98,11 @@ def write_leaves(weights, means, covariances, order, root, children, count, resu
     p = first_leaf(root, children)
     for k in range(count):
         i, t = order[p + k], start + k
-        result.w[t] = weights[i]
+        result[0][t] = weights[i]
         for a in range(K):
-            result.mu[t, a] = means[i, a]
+            result[1][t, a] = means[i, a]
             for b in range(K):
-                result.cov[t, a, b] = covariances[i, a, b]
+                result[2][t, a, b] = covariances[i, a, b]
 
 
 @serial
@@ -116,20 +111,20 @@ def write_fit(nodes, first, count, sign, centre, tiny, result, start, dims):
     K = len(dims)
     for k in range(count):
         s, t = first + k, start + k
-        result.w[t] = sign * max(nodes.w[s], tiny)
+        result[0][t] = sign * max(nodes[s, W], tiny)
         for a in range(K):
-            result.mu[t, a] = nodes.mu[s, a] + centre[a]
+            result[1][t, a] = nodes[s, MU + a] + centre[a]
             for b in range(K):
-                result.cov[t, a, b] = nodes.cov[s, a, b]
+                result[2][t, a, b] = nodes[s, MU + K + K * a + b]
 
 
 @serial
 def write_padding(result, start, dims):
     """Write absent components from `start` on."""
     K = len(dims)
-    for t in range(start, result.w.shape[0]):
-        result.w[t] = 0.0
+    for t in range(start, result[0].shape[0]):
+        result[0][t] = 0.0
         for a in range(K):
-            result.mu[t, a] = 0.0
+            result[1][t, a] = 0.0
             for b in range(K):
-                result.cov[t, a, b] = 1.0 if a == b else 0.0
+                result[2][t, a, b] = 1.0 if a == b else 0.0

@@ -1,4 +1,4 @@
-"""Small vectors and triangular matrices as tuples of scalars, that is, in registers.
+"""Small vectors and triangular matrices as tuples of scalars, that is, in registers: arithmetic.
 
 The pair loops vectorise only if everything inside them is straight-line arithmetic on scalars. Loops over dimensions
 would have to be unrolled by LLVM, which it does up to three or four dimensions; so these functions
@@ -12,9 +12,6 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-
-LANES = 320
-"""Points that the pair loops take at once; a multiple of every vector length, and 5 * 2^n for layers of 5-fold size."""
 
 # As in `_compile.FLAGS`.
 _FLAGS = ("contract", "nsz", "reassoc")
@@ -74,7 +71,9 @@ def lower_times(typing_context, a, v):
 
     def generate(context, builder, signature, args):
         a, v = (cgutils.unpack_tuple(builder, t) for t in args)
-        rows = (_sum_of_products(builder, ((a[packed(k, m)], v[m]) for m in range(k + 1))) for k in range(len(v)))
+        rows = (
+            _sum_of_products(builder, ((a[packed(k, m)], v[m]) for m in range(k + 1))) for k in range(len(v))
+        )
         return context.make_tuple(builder, signature.return_type, rows)
 
     return v(a, v), generate
@@ -146,7 +145,9 @@ def as_double(typing_context, v):
     result = types.UniTuple(types.float64, len(v))
 
     def generate(context, builder, signature, args):
-        values = (context.cast(builder, x, v.dtype, types.float64) for x in cgutils.unpack_tuple(builder, args[0]))
+        values = (
+            context.cast(builder, x, v.dtype, types.float64) for x in cgutils.unpack_tuple(builder, args[0])
+        )
         return context.make_tuple(builder, signature.return_type, values)
 
     return result(v), generate
@@ -163,7 +164,9 @@ def congruence(typing_context, a, s, shift):
             s[packed(k, k)] = builder.fsub(s[packed(k, k)], args[2], flags=_FLAGS)
         right = [
             [
-                _sum_of_products(builder, ((s[packed(max(k, u), min(k, u))], a[packed(u, m)]) for u in range(m, K)))
+                _sum_of_products(
+                    builder, ((s[packed(max(k, u), min(k, u))], a[packed(u, m)]) for u in range(m, K))
+                )
                 for m in range(K)
             ]
             for k in range(K)
@@ -210,130 +213,3 @@ def whitening(typing_context, c):
         return context.make_tuple(builder, signature.return_type, (triangle, definite))
 
     return result(c), generate
-
-
-def _is_matrix_of(matrix, like):
-    return (
-        isinstance(matrix, types.Array) and matrix.ndim == 2 and matrix.layout == "C" and matrix.dtype == like.dtype
-    )
-
-
-def _data(context, builder, signature, args):
-    return context.make_array(signature.args[0])(context, builder, args[0])
-
-
-def _index(context, builder, signature, args, position):
-    return context.cast(builder, args[position], signature.args[position], types.intp)
-
-
-@intrinsic
-def read_row(typing_context, matrix, j, start, like):
-    """Return matrix[j, start : start + len(like)] as a tuple; the matrix is C-contiguous, indices are unchecked."""
-    if not _is_matrix_of(matrix, like):
-        return None
-
-    def generate(context, builder, signature, args):
-        pointers = _row_pointers(context, builder, signature, args, len(like))
-        return context.make_tuple(builder, signature.return_type, [builder.load(p) for p in pointers])
-
-    return like(matrix, j, start, like), generate
-
-
-@intrinsic
-def read_symmetric(typing_context, matrix, j, like):
-    """Return row j of a matrix (N, K K), as a K x K matrix C, packed: (C + C^T)/2, in float64."""
-    K = dimensions(len(like))
-    if not isinstance(matrix, types.Array):
-        return None
-    result = types.UniTuple(types.float64, len(like))
-
-    def generate(context, builder, signature, args):
-        half = ir.Constant(ir.DoubleType(), 0.5)
-        args = (args[0], args[1], ir.Constant(ir.IntType(64), 0))
-        signature = types.void(matrix, j, types.intp)
-        pointers = _row_pointers(context, builder, signature, args, K * K)
-        c = [context.cast(builder, builder.load(p), matrix.dtype, types.float64) for p in pointers]
-        values = (
-            builder.fmul(half, builder.fadd(c[K * k + m], c[K * m + k])) if m < k else c[K * k + k]
-            for k in range(K)
-            for m in range(k + 1)
-        )
-        return context.make_tuple(builder, result, values)
-
-    return result(matrix, j, like), generate
-
-
-@intrinsic
-def write_row(typing_context, matrix, j, start, values):
-    """Set matrix[j, start : start + len(values)], rounded to the dtype of the C-contiguous matrix."""
-
-    def generate(context, builder, signature, args):
-        pointers = _row_pointers(context, builder, signature, args, len(values))
-        for value, pointer in zip(cgutils.unpack_tuple(builder, args[3]), pointers, strict=True):
-            builder.store(context.cast(builder, value, values.dtype, matrix.dtype), pointer)
-        return context.get_dummy_value()
-
-    return types.void(matrix, j, start, values), generate
-
-
-@intrinsic
-def write_symmetric(typing_context, matrix, j, values):
-    """Set row j of a C-contiguous matrix (N, K K) to the symmetric matrix whose packed lower triangle is given."""
-    K = dimensions(len(values))
-
-    def generate(context, builder, signature, args):
-        v = cgutils.unpack_tuple(builder, args[2])
-        args = (args[0], args[1], ir.Constant(ir.IntType(64), 0))
-        signature = types.void(matrix, j, types.intp)
-        pointers = _row_pointers(context, builder, signature, args, K * K)
-        for number, pointer in enumerate(pointers):
-            k, m = divmod(number, K)
-            value = v[packed(max(k, m), min(k, m))]
-            builder.store(context.cast(builder, value, values.dtype, matrix.dtype), pointer)
-        return context.get_dummy_value()
-
-    return types.void(matrix, j, values), generate
-
-
-def _row_pointers(context, builder, signature, args, n):
-    """Return pointers to entries of row args[1] of a matrix, n from column args[2] on."""
-    array = _data(context, builder, signature, args)
-    row, column = (_index(context, builder, signature, args, p) for p in (1, 2))
-    first = builder.add(builder.mul(row, builder.extract_value(array.shape, 1)), column)
-    return _pointers(builder, array.data, first, n, 1)
-
-
-@intrinsic
-def read_lane(typing_context, lanes, i, like):
-    """Return lanes[: len(like), i] as a tuple; the matrix has LANES columns, indices are unchecked."""
-    if not _is_matrix_of(lanes, like):
-        return None
-
-    def generate(context, builder, signature, args):
-        first = _index(context, builder, signature, args, 1)
-        pointers = _pointers(builder, _data(context, builder, signature, args).data, first, len(like), LANES)
-        return context.make_tuple(builder, signature.return_type, [builder.load(p) for p in pointers])
-
-    return like(lanes, i, like), generate
-
-
-@intrinsic
-def write_lane(typing_context, lanes, i, values):
-    """Set lanes[: len(values), i]; the matrix has LANES columns, indices are unchecked."""
-    if not _is_matrix_of(lanes, values):
-        return None
-
-    def generate(context, builder, signature, args):
-        first = _index(context, builder, signature, args, 1)
-        pointers = _pointers(builder, _data(context, builder, signature, args).data, first, len(values), LANES)
-        for value, pointer in zip(cgutils.unpack_tuple(builder, args[2]), pointers, strict=True):
-            builder.store(value, pointer)
-        return context.get_dummy_value()
-
-    return types.void(lanes, i, values), generate
-
-
-def _pointers(builder, data, first, n, stride):
-    """Return pointers to entries first, first + stride, ...; a constant stride spares LLVM most overlap checks."""
-    offsets = [builder.add(first, ir.Constant(first.type, k * stride)) for k in range(n)]
-    return [builder.gep(data, [offset], inbounds=True) for offset in offsets]

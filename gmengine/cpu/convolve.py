@@ -139,7 +139,7 @@ def vjp(residuals, g_weights, g_means, g_covariances, needs):
     are gathered in float64 in an order that does not depend on the number of threads.
     """
     w, kw = residuals
-    (B, I, _), (O, _, M), K = w.shape, kw.shape, g_means.shape[-1]
+    (B, I, _), K = w.shape, g_means.shape[-1]
     wants = any(needs[:3]), any(needs[3:])
     slices = max(1, min(B, -(-TASKS // max(I, 1))))
     totals = np.zeros((slices, *(kw.shape if wants[1] else (0, 0, 0)), 1 + K + n_packed(K)))

@@ -12,7 +12,6 @@ from gmengine.cpu._gaussian import (
     write_component_gradient,
 )
 from gmengine.cpu._pairs import (
-    LANES,
     block_range,
     lane_dtype,
     load_points,
@@ -21,6 +20,7 @@ from gmengine.cpu._pairs import (
     pair_values,
     zeros_like_pairs,
 )
+from gmengine.cpu._rows import LANES
 from gmengine.cpu._tuples import as_double, n_packed
 
 
@@ -70,14 +70,22 @@ def forward(weights, means, covariances, points):
     slices = n_slices(M, P)
     values = np.empty((M, P), weights.dtype)
     faults = np.zeros((M * slices, 2), np.int64)
-    _forward(M * slices, slices, _flat(*inputs[:3]), inputs[3], values, faults, zeros_like_pairs(K, 1, weights.dtype))
+    _forward(
+        M * slices,
+        slices,
+        _flat(*inputs[:3]),
+        inputs[3],
+        values,
+        faults,
+        zeros_like_pairs(K, 1, weights.dtype),
+    )
     raise_faults("evaluate", faults[::slices], inputs[2])
     return values, inputs
 
 
 def _flat(weights, means, covariances):
     """Return a mixture with covariances (M, N, K K)."""
-    return weights, means, covariances.reshape(*weights.shape, -1)
+    return weights, means, covariances.reshape(*weights.shape, covariances.shape[-1] ** 2)
 
 
 @threaded

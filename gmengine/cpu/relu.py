@@ -8,7 +8,7 @@ import numpy as np
 
 from gmengine.cpu._compile import n_slices, ready, threaded
 from gmengine.cpu._gaussian import SOUND, raise_faults
-from gmengine.cpu._pairs import LANES, block_range, load_points, new_lanes, pair_values, zeros_like_pairs
+from gmengine.cpu._pairs import block_range, load_points, new_lanes, pair_values, zeros_like_pairs
 from gmengine.cpu._relu_parts import (
     finish,
     fit_ratio,
@@ -18,6 +18,7 @@ from gmengine.cpu._relu_parts import (
     pull_back_pairs,
     start,
 )
+from gmengine.cpu._rows import LANES
 from gmengine.cpu._tuples import n_packed
 
 
@@ -43,7 +44,7 @@ def _forward(worker, workers, slices, inputs, epsilons, relative, outputs, like)
             filled = load_points(t.rows, first, last, x)
             pair_values(t.rows, n, x, filled, sums, totals, like)
             for r in range(first, last):
-                i = t.index[r]
+                i = t.present[r]
                 v[m, i], u[m, i] = totals[0, r - first], totals[1, r - first]
                 out[m, i] = t.coarse[r] * fit_ratio(float(v[m, i]), float(u[m, i]), c, e2, e3)[0]
 
@@ -69,7 +70,7 @@ def forward(weights, means, covariances, bias, *, epsilons, relative):
 def _flat(inputs):
     """Return the inputs with covariances (M, N, K K)."""
     weights, means, covariances, bias = inputs
-    return weights, means, covariances.reshape(*weights.shape, -1), bias
+    return weights, means, covariances.reshape(*weights.shape, covariances.shape[-1] ** 2), bias
 
 
 @threaded

@@ -16,15 +16,10 @@ from numba import prange
 
 from gmengine.cpu._compile import kernel, ready
 from gmengine.cpu._morton_tree import bounding_box, first_leaf, morton_keys, sign_trees
-from gmengine.cpu._node_fit import Components, invert, new_components, new_scratch
+from gmengine.cpu._node_fit import invert, new_scratch
 from gmengine.cpu._selection import select_nodes
 from gmengine.cpu._serial import serial
 from gmengine.cpu._tree_climb import (
-    NON_FINITE,
-    NOT_DEFINITE,
-    OTHER_SIGN,
-    SOUND,
-    TWO_SIGNS,
     climb,
     leaf_slots,
     outputs_slot,
@@ -33,14 +28,17 @@ from gmengine.cpu._tree_climb import (
     write_leaves,
     write_padding,
 )
-from gmengine.cpu._tree_hem_vjp import descend, load_cotangents, store_gradients
+from gmengine.cpu._tree_hem_vjp import descend, load_cotangents, new_slopes, store_gradients
 from gmengine.errors import ArgumentError, NonFiniteError, NotPositiveDefinite
+
+SOUND, NON_FINITE, NOT_DEFINITE, OTHER_SIGN, TWO_SIGNS = range(5)
 
 
 @serial
-def _first_fault(weights, means, covariances, work, dims):
+def _first_fault(weights, means, covariances, dims):
     """Return (code, component) of the first present component that is no Gaussian."""
     K = len(dims)
+    work = np.empty((2, K * K))
     for i in range(weights.shape[0]):
         if weights[i] == 0.0:
             continue
@@ -48,11 +46,11 @@ def _first_fault(weights, means, covariances, work, dims):
         for a in range(K):
             finite &= np.isfinite(means[i, a])
             for b in range(K):
-                work[0, a, b] = covariances[i, a, b]
+                work[0, K * a + b] = covariances[i, a, b]
                 finite &= np.isfinite(covariances[i, a, b])
         if not finite:
             return NON_FINITE, i
-        if np.isnan(invert(work[0], work[1], dims)):
+        if np.isnan(invert(work[0], 0, dims, work, 1, 0)):
             return NOT_DEFINITE, i
     return SOUND, 0
 
@@ -104,8 +102,7 @@ def _n_present(order):
 def _reduce_one(weights, means, covariances, eps, tiny, frozen, m, plan, result, dims):
     """Reduce mixture m; unless `frozen`, write its plan on the way. Return (code, component)."""
     K, per_node = len(dims), plan[6].shape[2] // 2
-    scratch = new_scratch(2 * per_node, dims)
-    code, i = _first_fault(weights, means, covariances, scratch.squares, dims)
+    code, i = _first_fault(weights, means, covariances, dims)
     if code == SOUND and frozen:
         code, i = _first_stranger(weights, plan[0][m], plan[1][m])
     if code != SOUND:
@@ -118,7 +115,8 @@ def _reduce_one(weights, means, covariances, eps, tiny, frozen, m, plan, result,
     selected, offsets, choices = plan[4][m], plan[5][m], (plan[6][m], plan[7][m])
     present, n_inner = _n_present(order), children.shape[0]
     nodes = leaf_slots(weights, means, covariances, order, present, centre, n_inner, per_node, dims)
-    slots, first = new_components(2 * per_node, dims), outputs_slot(n_inner, present, per_node)
+    first = outputs_slot(n_inner, present, per_node)
+    slots, scratch = np.empty((2 * per_node, nodes.shape[1])), new_scratch(2 * per_node, dims)
     for k in range(selected.shape[0]):
         v, start, count = selected[k], offsets[k], offsets[k + 1] - offsets[k]
         if count == 0:
@@ -136,7 +134,7 @@ def _reduce_one(weights, means, covariances, eps, tiny, frozen, m, plan, result,
 @kernel
 def _reduce_all(weights, means, covariances, eps, tiny, frozen, plan, out, faults, dims):
     for m in prange(weights.shape[0]):
-        result = Components(out[0][m], out[1][m], out[2][m])
+        result = (out[0][m], out[1][m], out[2][m])
         code, i = _reduce_one(
             weights[m], means[m], covariances[m], eps, tiny, frozen, np.int64(m), plan, result, dims
         )
@@ -154,9 +152,8 @@ def _vjp_one(weights, means, covariances, m, plan, cotangents, grads, dims):
     present, n_inner = _n_present(order), children.shape[0]
     nodes = leaf_slots(weights, means, covariances, order, present, centre, n_inner, per_node, dims)
     first = outputs_slot(n_inner, present, per_node)
-    g_nodes = new_components(nodes.w.shape[0], dims)
-    slots, g_slots = new_components(2 * per_node, dims), new_components(2 * per_node, dims)
-    scratch, pairs = new_scratch(2 * per_node, dims), np.empty((2, 2 * per_node, 2 * per_node))
+    g_nodes, slots = np.empty(nodes.shape), np.empty((2 * per_node, nodes.shape[1]))
+    scratch, slopes = new_scratch(2 * per_node, dims), new_slopes(2 * per_node, dims)
     for k in range(selected.shape[0]):
         v, start, count = selected[k], offsets[k], offsets[k + 1] - offsets[k]
         if count == 0:
@@ -168,7 +165,7 @@ def _vjp_one(weights, means, covariances, m, plan, cotangents, grads, dims):
         load_cotangents(cotangents, start, count, sign, g_nodes, target, dims)
         if not unchanged:
             climb(v, count, first, nodes, tree, choices, True, 0.0, 0.0, slots, scratch, dims)
-            descend(v, count, first, nodes, tree, choices, g_nodes, slots, g_slots, scratch, pairs, dims)
+            descend(v, count, first, nodes, tree, choices, g_nodes, slots, scratch, slopes, dims)
     store_gradients(g_nodes, n_inner * per_node, order, present, positive, grads, dims)
 
 
@@ -181,8 +178,8 @@ def _vjp_all(weights, means, covariances, plan, cotangents, grads, dims):
             covariances[m],
             np.int64(m),
             plan,
-            Components(cotangents[0][m], cotangents[1][m], cotangents[2][m]),
-            Components(grads[0][m], grads[1][m], grads[2][m]),
+            (cotangents[0][m], cotangents[1][m], cotangents[2][m]),
+            (grads[0][m], grads[1][m], grads[2][m]),
             dims,
         )
 

@@ -35,8 +35,9 @@ def tree_hem(weights: Any, means: Any, covariances: Any, n: int, per_node: int =
     if n >= len(weights):
         return weights, means, covariances
     eps = float(np.finfo(weights.dtype).eps)
-    means64, covariances64 = means.astype(float), covariances.astype(float)
     live = [i for i, w in enumerate(weights) if w != 0]
+    centre = (means[live].min(axis=0) / 2 + means[live].max(axis=0) / 2).astype(float) if live else 0.0
+    means64, covariances64 = means.astype(float) - centre, covariances.astype(float)  # coincident: exactly 0
     codes = dict(zip(live, _morton(means64[live], eps), strict=True)) if live else {}
     fit = _Fit(eps, float(np.max(np.ptp(means64[live], axis=0))) if live else 0.0)
     trees: list[Tree] = []
@@ -48,7 +49,7 @@ def tree_hem(weights: Any, means: Any, covariances: Any, n: int, per_node: int =
         if keys:
             root = _grow(keys, leaves, per_node, fit)
             trees.append((sign, root, len(root.gaussians)))
-    out = [(sign * w, mu, cov) for sign, (w, mu, cov) in _select(trees, n, per_node, fit)]
+    out = [(sign * w, mu + centre, cov) for sign, (w, mu, cov) in _select(trees, n, per_node, fit)]
     dim = means.shape[-1]
     w, mu, cov = np.zeros(n), np.zeros((n, dim)), np.zeros((n, dim, dim))
     for s, (a, b, c) in enumerate(out):
