@@ -26,7 +26,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     net, params, state, config = gm.training.load(arguments.run)
-    _, _, test = gm.data.load(config.dataset, components=net.layers_in.n_components)
+    _, _, test = gm.data.load(config.dataset, components=net.components[0])
     sample = test[arguments.index : arguments.index + 1]
     before, after, *_ = net.activations(params, state, sample.mixtures)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 import array_api_compat
-import array_api_compat.numpy as numpy_namespace
 import numpy as np
 
 from gmengine.errors import BackendError, DTypeError
@@ -29,7 +29,7 @@ def namespace(*arrays: Array) -> ModuleType:
     """
     given = [a for a in arrays if a is not None]
     if given and all(type(a) is np.ndarray for a in given):  # the usual case, three times as quick
-        return numpy_namespace
+        return _numpy_namespace()
     for a in given:
         # np.generic: a NumPy reduction to 0-d gives a scalar, CuPy's gives an array.
         if not isinstance(a, np.ndarray | np.generic) and not array_api_compat.is_array_api_obj(a):
@@ -39,6 +39,12 @@ def namespace(*arrays: Array) -> ModuleType:
     except TypeError:
         names = sorted({type(a).__module__.split(".")[0] for a in given})
         raise BackendError(f"expected arrays of one library, got {' and '.join(names)}") from None
+
+
+@cache
+def _numpy_namespace() -> ModuleType:
+    # On first use, not on import: it touches every name in NumPy, and so loads NumPy's f2py, testing and more.
+    return import_module("array_api_compat.numpy")
 
 
 def kernels(op: str, *arrays: Array) -> ModuleType:
