@@ -1,9 +1,10 @@
 """How kernels are compiled, cached and shared out among threads.
 
-`helper` is for the serial functions that kernels are made of, `kernel` for what Python calls: parallel and
-cached on disk. The number of space dimensions, the dtype and the number of amplitudes per component reach a
-kernel as tuples of zeros (`zeros`): a tuple's length is part of its type, so one source is compiled for each
-K with all loops over dimensions unrolled.
+`helper` is for the functions that kernels are made of; `threaded` and `kernel` are for what Python calls, cached on
+disk: code that shares out its tasks itself, and code with Numba's `prange` (`_threads` says why the first is
+better). The number of space dimensions, the dtype and the number of amplitudes per component reach a kernel as
+tuples of zeros (`zeros`): a tuple's length is part of its type, so one source is compiled for each K, its loops
+over dimensions unrolled.
 """
 
 import hashlib
@@ -83,11 +84,13 @@ def zeros(n, dtype):
 # components (about 30 ns each), which must stay little beside its pairs (about 0.4 ns each).
 TASKS = 32
 SLICE = 640
+SCRATCH = 1 << 23  # float64 numbers, 64 MB
 
 
-def n_slices(mixtures, points, limit=TASKS):
-    """Return into how many slices, at most `limit`, the points of each mixture are cut."""
-    return max(1, min(-(-TASKS // max(mixtures, 1)), points // SLICE, limit))
+def n_slices(mixtures, points, scratch=0):
+    """Return into how many slices the points of each mixture are cut; a slice needs `scratch` float64 numbers."""
+    affordable = SCRATCH // max(1, mixtures * scratch)
+    return max(1, min(-(-TASKS // max(mixtures, 1)), points // SLICE, affordable))
 
 
 def ready(array):

@@ -52,7 +52,7 @@ def morton_keys(weights, means, low, high, eps, keys, dims):
         for a in range(axes):
             extent = high[a] - low[a]
             t = (means[i, a] - low[a]) / extent if extent > 0.0 else 0.0
-            cells[a] = min(side - 1, int(np.floor(side * t + side * 64.0 * eps)))
+            cells[a] = max(0, min(side - 1, int(np.floor(side * t + side * 64.0 * eps))))
         code = 0
         for b in range(bits - 1, -1, -1):
             for a in range(axes):

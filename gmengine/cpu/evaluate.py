@@ -70,15 +70,8 @@ def forward(weights, means, covariances, points):
     slices = n_slices(M, P)
     values = np.empty((M, P), weights.dtype)
     faults = np.zeros((M * slices, 2), np.int64)
-    _forward(
-        M * slices,
-        slices,
-        _flat(*inputs[:3]),
-        inputs[3],
-        values,
-        faults,
-        zeros_like_pairs(K, 1, weights.dtype),
-    )
+    like = zeros_like_pairs(K, 1, weights.dtype)
+    _forward(M * slices, slices, _flat(*inputs[:3]), inputs[3], values, faults, like)
     raise_faults("evaluate", faults[::slices], inputs[2])
     return values, inputs
 
@@ -164,8 +157,7 @@ def vjp(residuals, g_values, needs):
     N = mixture[0].shape[1]
     of_mixture, of_points = any(needs[:3]), needs[3]
     columns = 1 + K + n_packed(K)
-    # At most 64 MB of moments beside those of one slice.
-    slices = n_slices(M, P, limit=max(1, (1 << 23) // max(1, M * N * columns)))
+    slices = n_slices(M, P, scratch=N * columns)
     grads = tuple(np.zeros_like(a) for a in mixture)
     g_points = np.empty_like(points)
     moments = np.empty((M * slices if slices > 1 else 0, N, columns))

@@ -143,8 +143,7 @@ def vjp(residuals, g_out, needs):
     *inputs, v, u, epsilons, relative = residuals
     M, N, K = inputs[1].shape
     columns = 2 + K + n_packed(K)
-    # At most 64 MB of moments beside those of one slice.
-    slices = n_slices(M, N, limit=max(1, (1 << 23) // max(1, M * N * columns)))
+    slices = n_slices(M, N, scratch=N * columns)
     grads = tuple(np.zeros_like(a) for a in inputs)
     moments = np.empty((M * slices if slices > 1 else 0, N, columns))
     like = zeros_like_pairs(K, 2, v.dtype)

@@ -16,7 +16,7 @@ from numba import prange
 
 from gmengine.cpu._compile import kernel, ready
 from gmengine.cpu._morton_tree import bounding_box, first_leaf, morton_keys, sign_trees
-from gmengine.cpu._node_fit import invert, new_scratch
+from gmengine.cpu._node_fit import new_scratch
 from gmengine.cpu._selection import select_nodes
 from gmengine.cpu._serial import serial
 from gmengine.cpu._tree_climb import (
@@ -28,46 +28,8 @@ from gmengine.cpu._tree_climb import (
     write_leaves,
     write_padding,
 )
+from gmengine.cpu._tree_faults import SOUND, TWO_SIGNS, first_fault, first_stranger, raise_first
 from gmengine.cpu._tree_hem_vjp import descend, load_cotangents, new_slopes, store_gradients
-from gmengine.errors import ArgumentError, NonFiniteError, NotPositiveDefinite
-
-SOUND, NON_FINITE, NOT_DEFINITE, OTHER_SIGN, TWO_SIGNS = range(5)
-
-
-@serial
-def _first_fault(weights, means, covariances, dims):
-    """Return (code, component) of the first present component that is no Gaussian."""
-    K = len(dims)
-    work = np.empty((2, K * K))
-    for i in range(weights.shape[0]):
-        if weights[i] == 0.0:
-            continue
-        finite = np.isfinite(weights[i])
-        for a in range(K):
-            finite &= np.isfinite(means[i, a])
-            for b in range(K):
-                work[0, K * a + b] = covariances[i, a, b]
-                finite &= np.isfinite(covariances[i, a, b])
-        if not finite:
-            return NON_FINITE, i
-        if np.isnan(invert(work[0], 0, dims, work, 1, 0)):
-            return NOT_DEFINITE, i
-    return SOUND, 0
-
-
-@serial
-def _first_stranger(weights, order, positive):
-    """Return (code, component) of the first component whose sign is not the one in the plan."""
-    present = 0
-    for i in range(weights.shape[0]):
-        present += weights[i] != 0.0
-    for p in range(order.shape[0]):
-        i = order[p]
-        if i < 0:
-            return SOUND if present == p else OTHER_SIGN, -1
-        if weights[i] == 0.0 or (weights[i] > 0.0) != (p < positive):
-            return OTHER_SIGN, i
-    return SOUND, 0
 
 
 @serial
@@ -102,9 +64,9 @@ def _n_present(order):
 def _reduce_one(weights, means, covariances, eps, tiny, frozen, m, plan, result, dims):
     """Reduce mixture m; unless `frozen`, write its plan on the way. Return (code, component)."""
     K, per_node = len(dims), plan[6].shape[2] // 2
-    code, i = _first_fault(weights, means, covariances, dims)
+    code, i = first_fault(weights, means, covariances, dims)
     if code == SOUND and frozen:
-        code, i = _first_stranger(weights, plan[0][m], plan[1][m])
+        code, i = first_stranger(weights, plan[0][m], plan[1][m])
     if code != SOUND:
         return code, i
     low, high, centre = np.empty(K), np.empty(K), np.empty(K)
@@ -216,7 +178,42 @@ def forward(weights, means, covariances, plan, values=None):
 
 
 def vjp(residuals, g_weights, g_means, g_covariances, needs):
-    """Return the gradients of weights, means and covariances, with the plan held (None where not needed)."""
+    """Return the gradients of weights, means and covariances, with the plan held (None where not needed).
+
+    The nodes are computed again bottom-up, as in `forward`; then every node, top-down, turns the gradients of
+    its outputs s into those of its slots i, the components that its children hold. Write w_s, mu_s, C_s = P_s^-1
+    for the representative of output s; a sum over s runs over the outputs that slot i may join. A fit is
+
+        wh_i = w_i / S,  S = sum_j w_j,    l_is = -1/2 [log det C_s + (mu_i - mu_s)^T P_s (mu_i - mu_s) + tr P_s C_i]
+        z_is = log w_s + 4 wh_i l_is,      r_is = exp z_is / sum_s' exp z_is',    rho_is = r_is w_i
+        W_s = sum_i rho_is,                M_s = sum_i rho_is mu_i / W_s,
+        V_s = sum_i rho_is (C_i + d d^T) / W_s    with d = mu_i - M_s.
+
+    Let x* be the gradient of x; all C* and V* are symmetric.
+
+    Maximisation. As sum_i rho_is d = 0, moving M_s does not move V_s to first order, hence
+
+        rho_is* = W_s* + [M_s*.d + <V_s*, d d^T + C_i - V_s>] / W_s
+        mu_i* += sum_s rho_is / W_s (M_s* + 2 V_s* d),    C_i* += sum_s rho_is / W_s V_s*
+        w_i* += sum_s r_is rho_is*,                       r_is* = w_i rho_is*
+
+    Expectation. Through the softmax, the representatives' weights and wh:
+
+        z_is* = r_is (r_is* - sum_s' r_is' r_is'*),       w_rep(s)* += sum_i z_is* / w_rep(s)
+        wh_i* = 4 sum_s z_is* l_is,                       w_i* += (wh_i* - sum_j wh_j* wh_j) / S
+        l_is* = 4 wh_i z_is*
+
+    As sum_s z_is* = 0, terms of l that are equal for all s (here K log 2 pi) may be left out.
+
+    Likelihoods. With e = mu_i - mu_s, q = P_s e, and from dP = -P dC P:
+
+        mu_i* -= l_is* q,    mu_rep(s)* += l_is* q,    C_i* -= 1/2 l_is* P_s
+        C_rep(s)* += 1/2 P_s [sum_i l_is* (e e^T + C_i)] P_s - 1/2 sum_i l_is* P_s
+
+    A node that holds all its leaves passes the gradients through. The weight of a negative component enters as
+    |w|, so its gradient changes sign on the way in and out. Absent components have none, and the cotangents of
+    absent outputs are ignored.
+    """
     weights, means, covariances, plan = residuals
     grads = np.zeros_like(weights), np.zeros_like(means), np.zeros_like(covariances)
     cotangents = tuple(map(ready, (g_weights, g_means, g_covariances)))
@@ -232,26 +229,5 @@ def _run(weights, means, covariances, plan, frozen):
     inputs = map(ready, (weights, means, covariances))
     _reduce_all(*inputs, float(limits.eps), float(limits.tiny), frozen, plan, out, faults, (0,) * K)
     if faults[:, 0].any():
-        _raise(faults, covariances)
+        raise_first(faults, covariances)
     return out
-
-
-def _raise(faults, covariances):
-    m = int(np.flatnonzero(faults[:, 0])[0])
-    code, i = (int(x) for x in faults[m])
-    if code == TWO_SIGNS:
-        raise ArgumentError(
-            f"reduce: expected n >= 2 for mixture {m}, which has components of both signs, got n = 1"
-        )
-    if code == OTHER_SIGN:
-        which = f"component [{m}, {i}]" if i >= 0 else f"a component of mixture {m}"
-        raise ArgumentError(
-            f"reduce: expected the signs and absent components for which the plan was made; {which} differs"
-        )
-    if code == NON_FINITE:
-        raise NonFiniteError(f"reduce: expected finite numbers, component [{m}, {i}] has NaN or infinity")
-    smallest = np.linalg.eigvalsh(covariances[m, i].astype(np.float64))[0]
-    raise NotPositiveDefinite(
-        f"reduce: expected positive definite covariances, that of component [{m}, {i}] "
-        f"has the smallest eigenvalue {smallest:.3g}"
-    )

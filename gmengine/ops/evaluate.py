@@ -38,6 +38,8 @@ def evaluate(m: Mixture, points: Array) -> Any:
     DTypeError, BackendError
         If dtypes, libraries or devices differ.
     """
+    if isinstance(points, list | tuple):
+        points = namespace(value_of(m.weights)).asarray(points, dtype=m.dtype)
     batch, shape = _check(m, points), tuple(points.shape)
     n_points, dim = shape[-2:]
     x = reshape(broadcast_to(points, (*batch, n_points, dim)), (prod(batch), n_points, dim))

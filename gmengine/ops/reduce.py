@@ -9,9 +9,11 @@ from math import prod
 from operator import index
 from typing import Any
 
+import numpy as np
+
 from gmengine.autograd import Primitive
 from gmengine.autograd.arrays import reshape
-from gmengine.backend import Array, kernels, namespace
+from gmengine.backend import Array, kernels, namespace, to_device
 from gmengine.errors import ArgumentError, NonFiniteError, NotPositiveDefinite, ShapeError
 from gmengine.mixture import Mixture, check_components
 
@@ -216,11 +218,21 @@ def _decide(op: str, m: Mixture, n: int, method: str, per_node: int) -> tuple[Pl
         if not namespace(weights).all(namespace(weights).isfinite(weights)):
             check_components(op, *m.values().to("cpu").arrays)
         return TopPlan(n, shape, kernels("top", weights).plan(weights, n)), None
+    if n == 1:
+        _check_one_sign(op, weights, m.batch)
     with _named_component(op, m):
         found, values = kernels("tree_hem", weights).plan_and_forward(
             weights, means, covariances, n, per_node
         )
     return TreePlan(n, shape, *found), values
+
+
+def _check_one_sign(op: str, weights: Array, batch: tuple[int, ...]) -> None:
+    """Raise if one of the (M, N) mixtures, which stand for those of the shape `batch`, has both signs."""
+    both = namespace(weights).any(weights > 0, axis=-1) & namespace(weights).any(weights < 0, axis=-1)
+    for flat in np.flatnonzero(to_device(both, "cpu")):
+        where = [int(i) for i in np.unravel_index(flat, batch)]
+        raise ArgumentError(f"{op}: expected n >= 2 for mixture {where}, which has both signs, got n = 1")
 
 
 def _carry_out(op: str, m: Mixture, plan: Plan, values: tuple[Array, ...] | None) -> Mixture:

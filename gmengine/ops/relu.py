@@ -72,8 +72,8 @@ def _bias(m: Mixture, bias: Any) -> Any:
     """Return one bias per flattened mixture."""
     weights = value_of(m.weights)
     xp = namespace(weights)
-    if isinstance(bias, int | float):
-        bias = xp.asarray(float(bias), dtype=weights.dtype)
+    if isinstance(bias, int | float | list | tuple):
+        bias = xp.asarray(bias, dtype=weights.dtype)
     value = value_of(bias)
     namespace(weights, value)
     float_dtype("relu", mixture=weights, bias=value)

@@ -177,22 +177,26 @@ def map_ignores_absent(fn: Map, m: Mixture, value: float = 0.0) -> None:
 
 
 def moments_are_conserved(m: Mixture, merged: Mixture, kind: str = "moments") -> None:
-    """Merging keeps the integrals of f, x f and x x^T f, of the positive and of the negative part."""
+    """Merging keeps the integrals of f, x f and x x^T f, of the positive and of the negative part.
+
+    Errors are relative to the mass, times the largest coordinate, or its square plus the largest variance.
+    """
     m, merged = asnumpy(m), asnumpy(merged)
     for sign in (1.0, -1.0):
         before, after = _of_sign(m, sign), _of_sign(merged, sign)
         for b in np.ndindex(*m.batch):
             want, got = (oracles.moments(*(a[b] for a in x.arrays)) for x in (before, after))
-            magnitude = oracles.moments(*(np.abs(a[b]) for a in before.arrays))
+            present = before.weights[b] != 0
+            radius = np.max(np.abs(m.means[b][present]), initial=0.0)
+            variance = np.max(np.abs(m.covariances[b][present]), initial=0.0)
+            units = 1.0, radius, radius**2 + variance
             for order in range(3):
-                dtype = m.dtype  # moments are summed in float64; the merge rounded to this
-                top = np.max(magnitude[order])
                 assert_close(
                     kind,
-                    np.asarray(got[order]).astype(dtype),
+                    np.asarray(got[order], m.dtype),  # moments are summed in float64; merging rounded to this
                     np.asarray(want[order]),
                     size=m.n_components,
-                    scale=top,
+                    scale=abs(want[0]) * units[order],
                     name=f"moment {order} of sign {sign:+.0f} of mixture {b}",
                 )
 

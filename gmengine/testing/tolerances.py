@@ -29,7 +29,7 @@ TOLERANCES: dict[str, Callable[[float, int, float], float]] = {
 }
 """kind -> f(eps of the dtype, number of terms, condition number) -> relative error of one element."""
 
-AGGREGATE = 0.25
+AGGREGATE = 0.5
 """Root mean square error allowed, as a fraction of the error allowed for one element."""
 
 

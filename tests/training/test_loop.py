@@ -181,3 +181,23 @@ def test_a_model_with_nan_never_leaves_an_epoch(monkeypatch, dots):
     monkeypatch.setattr("gmengine.training.loop.train_step", poison)
     with pytest.raises(NonFiniteError, match=r"norm\.beta.*end of epoch 1"):
         run_epoch(make_learner(), make_learner().init(), dots, dots)
+
+
+def test_an_epoch_ends_with_the_statistics_of_its_last_parameters(dots):
+    learner = make_learner(n_train=60, batch_size=30, augment=0.0)
+    after = run_epoch(learner, learner.init(), dots, dots)
+    two_batches = [dots[:30].mixtures, dots[30:].mixtures]  # other batches of the same samples
+    fresh = learner.net.calibrate(after.model.params, two_batches)
+    lagging = train_epoch(learner, learner.init(), dots)[0].model.state
+    for name in ("norm.mean", "layer0.log_trace"):
+        distance = np.abs(after.model.state[name] - fresh[name]).max()
+        assert distance < 0.5 * np.abs(lagging[name] - fresh[name]).max(), name
+
+
+def test_random_maps_are_drawn_for_every_batch_unless_switched_off(dots):
+    plain, varied, again = (
+        train_epoch(learner, learner.init(), dots)[0].model.params
+        for learner in (make_learner(augment=a) for a in (0.0, 0.1, 0.1))
+    )
+    assert_same(varied, again)
+    assert not np.array_equal(plain["layer0.weights"], varied["layer0.weights"])

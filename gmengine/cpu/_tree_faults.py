@@ -1,0 +1,70 @@
+"""Why a mixture cannot be reduced: found by compiled code as (code, component), raised by Python."""
+
+import numpy as np
+
+from gmengine.cpu._node_fit import invert
+from gmengine.cpu._serial import serial
+from gmengine.errors import ArgumentError, NonFiniteError, NotPositiveDefinite
+
+SOUND, NON_FINITE, NOT_DEFINITE, OTHER_SIGN, TWO_SIGNS = range(5)
+
+
+@serial
+def first_fault(weights, means, covariances, dims):
+    """Return (code, component) of the first present component that is no Gaussian."""
+    K = len(dims)
+    work = np.empty((2, K * K))
+    for i in range(weights.shape[0]):
+        if weights[i] == 0.0:
+            continue
+        finite = np.isfinite(weights[i])
+        for a in range(K):
+            finite &= np.isfinite(means[i, a])
+            for b in range(K):
+                work[0, K * a + b] = 0.5 * (
+                    np.float64(covariances[i, a, b]) + np.float64(covariances[i, b, a])
+                )
+                finite &= np.isfinite(work[0, K * a + b])
+        if not finite:
+            return NON_FINITE, i
+        if np.isnan(invert(work[0], 0, dims, work, 1, 0)):
+            return NOT_DEFINITE, i
+    return SOUND, 0
+
+
+@serial
+def first_stranger(weights, order, positive):
+    """Return (code, component) of the first component whose sign is not the one in the plan."""
+    present = 0
+    for i in range(weights.shape[0]):
+        present += weights[i] != 0.0
+    for p in range(order.shape[0]):
+        i = order[p]
+        if i < 0:
+            return SOUND if present == p else OTHER_SIGN, -1
+        if weights[i] == 0.0 or (weights[i] > 0.0) != (p < positive):
+            return OTHER_SIGN, i
+    return SOUND, 0
+
+
+def raise_first(faults, covariances):
+    """Raise what the first faulty row of `faults` (M, 2), a code and a component, stands for."""
+    m = int(np.flatnonzero(faults[:, 0])[0])
+    code, i = (int(x) for x in faults[m])
+    if code == TWO_SIGNS:
+        raise ArgumentError(
+            f"reduce: expected n >= 2 for mixture {m}, which has components of both signs, got n = 1"
+        )
+    if code == OTHER_SIGN:
+        which = f"component {i}" if i >= 0 else "a component"
+        raise ArgumentError(
+            f"apply: expected the signs and absent components for which the plan was made, {which} of "
+            f"mixture {m} (batch axes flattened) differs"
+        )
+    if code == NON_FINITE:
+        raise NonFiniteError(f"reduce: expected finite numbers, component [{m}, {i}] has NaN or infinity")
+    smallest = np.linalg.eigvalsh(covariances[m, i].astype(np.float64))[0]
+    raise NotPositiveDefinite(
+        f"reduce: expected positive definite covariances, that of component [{m}, {i}] "
+        f"has the smallest eigenvalue {smallest:.3g}"
+    )
