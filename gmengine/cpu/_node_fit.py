@@ -154,9 +154,8 @@ def choose_masks(slots, n_in, n_out, eps, masks, scratch, dims):
             scratch.share[i, s] = kl
             smallest = min(smallest, kl)
         nearest = 0
-        while nearest < n_out - 1 and scratch.share[i, nearest] > smallest + 64.0 * eps * (
-            1.0 + abs(smallest)
-        ):
+        bound = smallest + 64.0 * eps * abs(smallest)
+        while nearest < n_out - 1 and scratch.share[i, nearest] > bound:
             nearest += 1
         bits = 1 << nearest
         for s in range(n_out):
