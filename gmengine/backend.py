@@ -35,7 +35,9 @@ def namespace(*arrays: Array) -> ModuleType:
         if not isinstance(a, np.ndarray | np.generic) and not array_api_compat.is_array_api_obj(a):
             raise BackendError(f"expected a NumPy or CuPy array, got {type(a).__name__}")
     try:
-        return array_api_compat.array_namespace(*[np.asarray(a) if isinstance(a, np.generic) else a for a in given])
+        return array_api_compat.array_namespace(
+            *[np.asarray(a) if isinstance(a, np.generic) else a for a in given]
+        )
     except TypeError:
         names = sorted({type(a).__module__.split(".")[0] for a in given})
         raise BackendError(f"expected arrays of one library, got {' and '.join(names)}") from None
@@ -95,11 +97,15 @@ def _usable_cupy() -> ModuleType:
     try:
         cupy = import_module("cupy")
     except ImportError as error:
-        raise BackendError(f"device 'cuda' needs CuPy, which cannot be imported ({error}): {_CUPY_HELP}") from None
+        raise BackendError(
+            f"device 'cuda' needs CuPy, which cannot be imported ({error}): {_CUPY_HELP}"
+        ) from None
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except Exception as error:  # CuPy raises its own types, which cannot be named before it is imported
         raise BackendError(f"device 'cuda' needs an NVIDIA driver and GPU: {error}") from None
     if count == 0:
-        raise BackendError("device 'cuda' needs an NVIDIA GPU, and none is visible (see CUDA_VISIBLE_DEVICES)")
+        raise BackendError(
+            "device 'cuda' needs an NVIDIA GPU, and none is visible (see CUDA_VISIBLE_DEVICES)"
+        )
     return cupy

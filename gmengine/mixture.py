@@ -123,7 +123,9 @@ class Mixture:
         try:
             batch = np.broadcast_shapes(self.batch, other.batch)
         except ValueError:
-            raise ShapeError(f"Mixture + Mixture: batches {self.batch} and {other.batch} do not broadcast") from None
+            raise ShapeError(
+                f"Mixture + Mixture: batches {self.batch} and {other.batch} do not broadcast"
+            ) from None
         parts = zip(self.broadcast_to(batch).arrays, other.broadcast_to(batch).arrays, strict=True)
         return Mixture(*(arrays.concat(list(pair), axis=len(batch)) for pair in parts))
 
@@ -208,14 +210,18 @@ class Mixture:
         sigma_value = xp.asarray(value_of(sigma), dtype=value.dtype)
         if not bool(xp.all(sigma_value > 0)) or not bool(xp.all(xp.isfinite(sigma_value))):
             raise ArgumentError("Mixture.isotropic: sigma must be positive and finite")
-        spread = arrays.broadcast_to(sigma if isinstance(sigma, Tensor) else sigma_value, tuple(means.shape[:-1]))
+        spread = arrays.broadcast_to(
+            sigma if isinstance(sigma, Tensor) else sigma_value, tuple(means.shape[:-1])
+        )
         variance = arrays.reshape(arrays.square(spread), (*means.shape[:-1], 1, 1))
         return Mixture(weights, means, arrays.multiply(variance, xp.eye(means.shape[-1], dtype=value.dtype)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the mixture to one .npz file, atomically and without pickle."""
         names = ("weights", "means", "covariances")
-        write_npz(path, _FILE_KIND, _FILE_VERSION, {}, dict(zip(names, self.values().to("cpu").arrays, strict=True)))
+        write_npz(
+            path, _FILE_KIND, _FILE_VERSION, {}, dict(zip(names, self.values().to("cpu").arrays, strict=True))
+        )
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> Mixture:

@@ -1,10 +1,9 @@
 """How kernels are compiled, cached and shared out among threads.
 
-`helper` is for the functions that kernels are made of; `threaded` and `kernel` are for what Python calls, cached on
-disk: code that shares out its tasks itself, and code with Numba's `prange` (`_threads` says why the first is
-better). The number of space dimensions, the dtype and the number of amplitudes per component reach a kernel as
-tuples of zeros (`zeros`): a tuple's length is part of its type, so one source is compiled for each K, its loops
-over dimensions unrolled.
+`helper` is for the functions that kernels are made of, `threaded` for what Python calls: it is cached on disk
+and shares its tasks among threads. The number of space dimensions, the dtype and the number of amplitudes per
+component reach a kernel as tuples of zeros (`zeros`): a tuple's length is part of its type, so one source is
+compiled for each K, its loops over dimensions unrolled.
 """
 
 import hashlib
@@ -22,7 +21,8 @@ from gmengine.cpu._threads import share
 # infinity keep their meaning: kernels must see them to report them.
 FLAGS: Any = {"fastmath": {"contract", "nsz", "reassoc"}, "error_model": "numpy"}
 
-helper = njit(**FLAGS)
+# Helpers are called by compiled code alone; without wrappers for other callers a kernel compiles a fifth faster.
+helper: Any = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **FLAGS)  # type: ignore[call-overload]
 
 
 def _sources(module, found):
@@ -51,11 +51,6 @@ def _cached(dispatcher, function):
     if cache_file is not None:  # without it Numba's own stamp holds: time and size of the kernel's file
         cache_file._source_stamp = (cache_file._source_stamp, _fingerprint(function))
     return dispatcher
-
-
-def kernel(function):
-    """Compile `function` on demand, parallel, and cache it on disk until one of its sources changes."""
-    return _cached(njit(parallel=True, cache=True, **FLAGS)(function), function)
 
 
 def threaded(function):

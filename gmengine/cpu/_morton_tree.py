@@ -7,7 +7,7 @@ the contiguous range ``v, ..., v + L - 2``, and to count down from its end is to
 
 import numpy as np
 
-from gmengine.cpu._serial import serial
+from gmengine.cpu._compile import helper
 
 _ONE = np.uint64(1)
 _SIGN = np.uint64(63)
@@ -17,7 +17,7 @@ _MORTON_BITS = 30
 _STACK = 66  # a key has 63 bits that can differ, so no path is longer
 
 
-@serial
+@helper
 def bounding_box(weights, means, low, high, centre):
     """Write the box of the present means and its centre; return its longest side, 0 if nothing is present."""
     for a in range(low.shape[0]):
@@ -34,7 +34,7 @@ def bounding_box(weights, means, low, high, centre):
     return side
 
 
-@serial
+@helper
 def morton_keys(weights, means, low, high, eps, keys, dims):
     """Write one unique key per present component, (negative, Morton code, index); return how many.
 
@@ -63,7 +63,7 @@ def morton_keys(weights, means, low, high, eps, keys, dims):
     return count
 
 
-@serial
+@helper
 def _highest_bit(x):
     x |= x >> np.uint64(1)
     x |= x >> np.uint64(2)
@@ -74,7 +74,7 @@ def _highest_bit(x):
     return x ^ x >> np.uint64(1)
 
 
-@serial
+@helper
 def _partition(keys, start, stop, bit):
     """Move keys without `bit` before keys with it; return where the second part starts."""
     i, j = start, stop - 1
@@ -88,7 +88,7 @@ def _partition(keys, start, stop, bit):
         keys[i], keys[j] = keys[j], keys[i]
 
 
-@serial
+@helper
 def _radix_tree(keys, start, stop, root, children, leaves):
     """Sort ``keys[start:stop]`` and write its tree from node `root` on.
 
@@ -115,7 +115,7 @@ def _radix_tree(keys, start, stop, root, children, leaves):
             top += 1
 
 
-@serial
+@helper
 def sign_trees(keys, count, children, leaves, order):
     """Write the Morton order and a tree per sign, positive first; return the number of positive leaves."""
     positive = _partition(keys, np.int64(0), count, _ONE << _SIGN)
@@ -127,19 +127,19 @@ def sign_trees(keys, count, children, leaves, order):
     return positive
 
 
-@serial
+@helper
 def root_of(start, stop, node):
     """Return the reference of the root over leaves ``start, ..., stop - 1`` whose nodes begin at `node`."""
     return node if stop - start > 1 else ~start
 
 
-@serial
+@helper
 def size_of(reference, leaves, per_node):
     """Return how many components a node holds: all its leaves, or `per_node` once they are more."""
     return 1 if reference < 0 else min(per_node, leaves[reference])
 
 
-@serial
+@helper
 def first_leaf(reference, children):
     """Return the position of the leftmost leaf under a node."""
     while reference >= 0:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gmengine.cpu._serial import serial
+from gmengine.cpu._compile import helper
 
 KL_THRESHOLD = 0.5
 VIRTUAL_SAMPLES = 4.0
@@ -30,13 +30,13 @@ class Scratch(NamedTuple):
     labels: Any  # (slots,)             cluster of each slot
 
 
-@serial
+@helper
 def new_scratch(n, dims):
     K = len(dims)
     return Scratch(np.empty((n, 2 + K * K)), np.empty((n, n)), np.empty((n, n)), np.empty(n, np.int64))
 
 
-@serial
+@helper
 def invert(row, column, dims, result, at, start):
     """Write the inverse of the symmetric ``row[column:column + K K]`` to ``result[at, start:]``.
 
@@ -67,7 +67,7 @@ def invert(row, column, dims, result, at, start):
     return log_det + np.log(product)
 
 
-@serial
+@helper
 def choose_representatives(slots, n_in, n_out, extent, eps, scratch, representatives, dims):
     """Write one representative per cluster of the slots: single-link clusters, their heaviest members."""
     K, labels, distance = len(dims), scratch.labels, scratch.energy
@@ -97,7 +97,7 @@ def choose_representatives(slots, n_in, n_out, extent, eps, scratch, representat
             s += 1
 
 
-@serial
+@helper
 def _closest_clusters(distance, n_in, extent, eps, labels):
     """Return the labels, ascending, of the first pair that is as close as any up to rounding of the input.
 
@@ -116,7 +116,7 @@ def _closest_clusters(distance, n_in, extent, eps, labels):
     return labels[0], labels[0]
 
 
-@serial
+@helper
 def energies(slots, n_in, n_out, representatives, masks, scratch, dims):
     """Write the models of the representatives and ``E_i[(x - mu_s)^T P_s (x - mu_s)]`` of every allowed pair."""
     K, model = len(dims), scratch.model
@@ -137,8 +137,8 @@ def energies(slots, n_in, n_out, representatives, masks, scratch, dims):
                 scratch.energy[i, s] = energy
 
 
-@serial
-def choose_masks(slots, n_in, n_out, eps, masks, scratch, dims):
+@helper
+def choose_masks(slots, n_in, n_out, eps, representatives, masks, scratch, dims):
     """Write for each slot the outputs that may claim it, as bits: those of small divergence, and the nearest.
 
     KL(i || s) = 1/2 [(mu_i - mu_s)^T P_s (mu_i - mu_s) + tr(P_s C_i) - K - log(det C_i / det C_s)]; needs the
@@ -147,8 +147,12 @@ def choose_masks(slots, n_in, n_out, eps, masks, scratch, dims):
     K = len(dims)
     spare = scratch.model.shape[0] - 1  # outputs are fewer than slots
     for i in range(n_in):
-        log_det = invert(slots[i], MU + K, dims, scratch.model, spare, PRECISION)
-        smallest = np.inf
+        log_det, smallest = np.nan, np.inf
+        for s in range(n_out):
+            if representatives[s] == i:
+                log_det = scratch.model[s, LOG_DET]
+        if np.isnan(log_det):
+            log_det = invert(slots[i], MU + K, dims, scratch.model, spare, PRECISION)
         for s in range(n_out):
             kl = 0.5 * (scratch.energy[i, s] - K - (log_det - scratch.model[s, LOG_DET]))
             scratch.share[i, s] = kl
@@ -164,7 +168,7 @@ def choose_masks(slots, n_in, n_out, eps, masks, scratch, dims):
         masks[i] = np.uint32(bits)
 
 
-@serial
+@helper
 def expectation(slots, n_in, n_out, masks, scratch):
     """Write the shares r_is = softmax over the allowed s of z_is = log w_rep(s) + 4 wh_i E_i[log N_s].
 
@@ -196,7 +200,7 @@ def expectation(slots, n_in, n_out, masks, scratch):
             share[i, s] *= 1.0 / normaliser
 
 
-@serial
+@helper
 def maximisation(slots, n_in, n_out, representatives, share, fitted, start, dims):
     """Write the moment match of the slots under `share` to ``fitted[start:start + n_out]``."""
     K = len(dims)

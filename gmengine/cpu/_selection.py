@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from gmengine.cpu._compile import helper
 from gmengine.cpu._morton_tree import root_of, size_of
-from gmengine.cpu._serial import serial
 
 
-@serial
+@helper
 def _subtree_masses(weights, order, children, n_nodes):
     mass = np.empty(n_nodes)
     for v in range(n_nodes - 1, -1, -1):
@@ -17,7 +17,7 @@ def _subtree_masses(weights, order, children, n_nodes):
     return mass
 
 
-@serial
+@helper
 def _share_between_roots(mass, roots, n_roots, counts, leaves, per_node, n, eps):
     """Cut the roots' counts so that they sum to `n`: one each, the next to the larger mass per component."""
     for k in range(n_roots):
@@ -32,7 +32,7 @@ def _share_between_roots(mass, roots, n_roots, counts, leaves, per_node, n, eps)
         counts[best] += 1
 
 
-@serial
+@helper
 def _heaviest(mass, selected, n_selected, leaves, per_node, eps):
     """Return the first of the heaviest among the selected nodes that can be opened."""
     heaviest = 0.0
@@ -47,7 +47,7 @@ def _heaviest(mass, selected, n_selected, leaves, per_node, eps):
     return -1
 
 
-@serial
+@helper
 def _keep_all(weights, order, present, selected, counts):
     """Select every leaf, in the order of the input."""
     position = np.empty(weights.shape[0], np.int64)
@@ -62,7 +62,7 @@ def _keep_all(weights, order, present, selected, counts):
     return k
 
 
-@serial
+@helper
 def select_nodes(weights, order, present, positive, children, leaves, per_node, eps, selected, counts):
     """Write the selected nodes and how many components each gives; return their number, -1 if impossible.
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gmengine.cpu._compile import helper
 from gmengine.cpu._morton_tree import first_leaf, size_of
 from gmengine.cpu._node_fit import (
     MU,
@@ -12,22 +13,21 @@ from gmengine.cpu._node_fit import (
     expectation,
     maximisation,
 )
-from gmengine.cpu._serial import serial
 
 
-@serial
+@helper
 def slot_of(reference, n_inner, per_node):
     """Return the first of a node's slots: `per_node` for each inner node, then one for each leaf."""
     return reference * per_node if reference >= 0 else n_inner * per_node + ~reference
 
 
-@serial
+@helper
 def outputs_slot(n_inner, present, per_node):
     """Return the first of the ``2 per_node`` slots behind all others, in which selected nodes are fitted."""
     return n_inner * per_node + present
 
 
-@serial
+@helper
 def leaf_slots(weights, means, covariances, order, present, centre, n_inner, per_node, dims):
     """Return slots for all nodes, of which the leaves' are filled: |w|, means from the centre, symmetric C."""
     K = len(dims)
@@ -43,14 +43,14 @@ def leaf_slots(weights, means, covariances, order, present, centre, n_inner, per
     return nodes
 
 
-@serial
+@helper
 def copy(source, i, target, j, dims):
     """Copy component i of `source` to component j of `target`."""
     for c in range(1 + len(dims) + len(dims) ** 2):
         target[j, c] = source[i, c]
 
 
-@serial
+@helper
 def collect(v, nodes, tree, per_node, slots, dims):
     """Copy what the children of node v hold, left before right; return how many."""
     children, leaves = tree
@@ -64,7 +64,7 @@ def collect(v, nodes, tree, per_node, slots, dims):
     return n_in
 
 
-@serial
+@helper
 def climb(root, count, start, nodes, tree, choices, frozen, extent, eps, slots, scratch, dims):
     """Fit every node under `root`, children before parents, and `root` itself to `count` from `start` on.
 
@@ -86,12 +86,12 @@ def climb(root, count, start, nodes, tree, choices, frozen, extent, eps, slots, 
                 masks[i] = np.uint32((1 << n_out) - 1)
         energies(slots, n_in, n_out, representatives, masks, scratch, dims)
         if not frozen:
-            choose_masks(slots, n_in, n_out, eps, masks, scratch, dims)
+            choose_masks(slots, n_in, n_out, eps, representatives, masks, scratch, dims)
         expectation(slots, n_in, n_out, masks, scratch)
         maximisation(slots, n_in, n_out, representatives, scratch.share, nodes, t, dims)
 
 
-@serial
+@helper
 def write_leaves(weights, means, covariances, order, root, children, count, result, start, dims):
     """Copy the `count` leaves under `root` to the result, bit for bit."""
     K = len(dims)
@@ -105,7 +105,7 @@ def write_leaves(weights, means, covariances, order, root, children, count, resu
                 result[2][t, a, b] = covariances[i, a, b]
 
 
-@serial
+@helper
 def write_fit(nodes, first, count, sign, centre, tiny, result, start, dims):
     """Write `count` fitted components to the result; none may underflow to an absent one."""
     K = len(dims)
@@ -118,7 +118,7 @@ def write_fit(nodes, first, count, sign, centre, tiny, result, start, dims):
                 result[2][t, a, b] = nodes[s, MU + K + K * a + b]
 
 
-@serial
+@helper
 def write_padding(result, start, dims):
     """Write absent components from `start` on."""
     K = len(dims)

@@ -2,14 +2,14 @@
 
 import numpy as np
 
+from gmengine.cpu._compile import helper
 from gmengine.cpu._node_fit import invert
-from gmengine.cpu._serial import serial
 from gmengine.errors import ArgumentError, NonFiniteError, NotPositiveDefinite
 
 SOUND, NON_FINITE, NOT_DEFINITE, OTHER_SIGN, TWO_SIGNS = range(5)
 
 
-@serial
+@helper
 def first_fault(weights, means, covariances, dims):
     """Return (code, component) of the first present component that is no Gaussian."""
     K = len(dims)
@@ -32,7 +32,7 @@ def first_fault(weights, means, covariances, dims):
     return SOUND, 0
 
 
-@serial
+@helper
 def first_stranger(weights, order, positive):
     """Return (code, component) of the first component whose sign is not the one in the plan."""
     present = 0

@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gmengine.cpu._compile import helper
 from gmengine.cpu._morton_tree import size_of
 from gmengine.cpu._node_fit import LOG_DET, MU, PRECISION, VIRTUAL_SAMPLES, W, energies, expectation
-from gmengine.cpu._serial import serial
 from gmengine.cpu._tree_climb import collect, copy, slot_of
 
 
@@ -19,13 +19,13 @@ class Slopes(NamedTuple):
     squares: Any  # (2, K, K)             two matrices
 
 
-@serial
+@helper
 def new_slopes(n, dims):
     K = len(dims)
     return Slopes(np.empty((n, 1 + K + K * K)), np.empty((n, n)), np.empty((n, n)), np.empty((2, K, K)))
 
 
-@serial
+@helper
 def maximisation_vjp(slots, n_in, n_out, share, nodes, g_nodes, start, g_slots, g_share, dims):
     """Write the gradients of the slots and shares through the moments ``nodes[start:start + n_out]``."""
     K = len(dims)
@@ -56,7 +56,7 @@ def maximisation_vjp(slots, n_in, n_out, share, nodes, g_nodes, start, g_slots, 
             g_share[i, s] = slots[i, W] * g_rho
 
 
-@serial
+@helper
 def expectation_vjp(slots, n_in, n_out, representatives, scratch, g_share, g_slots, g_likelihood):
     """Add the weights' gradients through the shares; write those of the log-likelihoods."""
     total = normalised = 0.0
@@ -81,21 +81,22 @@ def expectation_vjp(slots, n_in, n_out, representatives, scratch, g_share, g_slo
         g_slots[i, W] -= normalised
 
 
-@serial
+@helper
 def likelihoods_vjp(slots, n_in, n_out, representatives, model, g_likelihood, squares, g_slots, dims):
     """Add the gradients through l_is = E_i[log N_s] of means and covariances."""
     K = len(dims)
     moment, product = squares[0], squares[1]
     for s in range(n_out):
         rep = representatives[s]
-        total = 0.0
+        total, idle = 0.0, True
         for a in range(K):
             for b in range(K):
                 moment[a, b] = 0.0
         for i in range(n_in):
             g = g_likelihood[i, s]
-            if g == 0.0:
+            if g == 0.0:  # a slot that may join one output only
                 continue
+            idle = False
             total += g
             for a in range(K):
                 d = slots[i, MU + a] - slots[rep, MU + a]
@@ -108,6 +109,8 @@ def likelihoods_vjp(slots, n_in, n_out, representatives, model, g_likelihood, sq
                     g_slots[i, ab] -= 0.5 * g * P
                 g_slots[i, MU + a] -= g * q
                 g_slots[rep, MU + a] += g * q
+        if idle:
+            continue
         for a in range(K):
             for b in range(K):
                 product[a, b] = 0.0
@@ -121,7 +124,7 @@ def likelihoods_vjp(slots, n_in, n_out, representatives, model, g_likelihood, sq
                 g_slots[rep, MU + K + K * a + b] += 0.5 * g_cov
 
 
-@serial
+@helper
 def descend(root, count, start, nodes, tree, choices, g_nodes, slots, scratch, slopes, dims):
     """Carry the gradients of what `root` is fitted to, in the slots from `start` on, down to its leaves' slots."""
     children, leaves = tree
@@ -153,7 +156,7 @@ def descend(root, count, start, nodes, tree, choices, g_nodes, slots, scratch, s
             i += size
 
 
-@serial
+@helper
 def load_cotangents(cotangents, start, count, sign, g_nodes, first, dims):
     """Copy `count` outputs' cotangents to slots, symmetrised and for |w| instead of w."""
     K = len(dims)
@@ -167,7 +170,7 @@ def load_cotangents(cotangents, start, count, sign, g_nodes, first, dims):
                 g_nodes[t, MU + K + K * a + b] = 0.5 * both
 
 
-@serial
+@helper
 def store_gradients(g_nodes, first, order, present, positive, grads, dims):
     """Copy the leaves' gradients to the components, symmetrised and for w instead of |w|."""
     K = len(dims)

@@ -12,13 +12,11 @@ A plan is a tuple of integer arrays; M mixtures of N components, at most n of th
 """
 
 import numpy as np
-from numba import prange
 
-from gmengine.cpu._compile import kernel, ready
+from gmengine.cpu._compile import helper, ready, threaded
 from gmengine.cpu._morton_tree import bounding_box, first_leaf, morton_keys, sign_trees
 from gmengine.cpu._node_fit import new_scratch
 from gmengine.cpu._selection import select_nodes
-from gmengine.cpu._serial import serial
 from gmengine.cpu._tree_climb import (
     climb,
     leaf_slots,
@@ -32,7 +30,7 @@ from gmengine.cpu._tree_faults import SOUND, TWO_SIGNS, first_fault, first_stran
 from gmengine.cpu._tree_hem_vjp import descend, load_cotangents, new_slopes, store_gradients
 
 
-@serial
+@helper
 def _decide(weights, means, low, high, eps, m, plan, dims):
     """Write what a plan decides before any EM; return whether it can be done."""
     order, positive, children, leaves, selected, offsets = plan[:6]
@@ -52,7 +50,7 @@ def _decide(weights, means, low, high, eps, m, plan, dims):
     return chosen >= 0
 
 
-@serial
+@helper
 def _n_present(order):
     present = 0
     while present < order.shape[0] and order[present] >= 0:
@@ -60,7 +58,7 @@ def _n_present(order):
     return present
 
 
-@serial
+@helper
 def _reduce_one(weights, means, covariances, eps, tiny, frozen, m, plan, result, dims):
     """Reduce mixture m; unless `frozen`, write its plan on the way. Return (code, component)."""
     K, per_node = len(dims), plan[6].shape[2] // 2
@@ -93,9 +91,9 @@ def _reduce_one(weights, means, covariances, eps, tiny, frozen, m, plan, result,
     return SOUND, 0
 
 
-@kernel
-def _reduce_all(weights, means, covariances, eps, tiny, frozen, plan, out, faults, dims):
-    for m in prange(weights.shape[0]):
+@threaded
+def _reduce_all(worker, workers, weights, means, covariances, eps, tiny, frozen, plan, out, faults, dims):
+    for m in range(worker, weights.shape[0], workers):
         result = (out[0][m], out[1][m], out[2][m])
         code, i = _reduce_one(
             weights[m], means[m], covariances[m], eps, tiny, frozen, np.int64(m), plan, result, dims
@@ -103,7 +101,7 @@ def _reduce_all(weights, means, covariances, eps, tiny, frozen, plan, out, fault
         faults[m, 0], faults[m, 1] = code, i
 
 
-@serial
+@helper
 def _vjp_one(weights, means, covariances, m, plan, cotangents, grads, dims):
     """Write the gradients of mixture m's present components."""
     order, positive, children, leaves = plan[0][m], plan[1][m], plan[2][m], plan[3][m]
@@ -131,9 +129,9 @@ def _vjp_one(weights, means, covariances, m, plan, cotangents, grads, dims):
     store_gradients(g_nodes, n_inner * per_node, order, present, positive, grads, dims)
 
 
-@kernel
-def _vjp_all(weights, means, covariances, plan, cotangents, grads, dims):
-    for m in prange(weights.shape[0]):
+@threaded
+def _vjp_all(worker, workers, weights, means, covariances, plan, cotangents, grads, dims):
+    for m in range(worker, weights.shape[0], workers):
         _vjp_one(
             weights[m],
             means[m],
@@ -217,7 +215,7 @@ def vjp(residuals, g_weights, g_means, g_covariances, needs):
     weights, means, covariances, plan = residuals
     grads = np.zeros_like(weights), np.zeros_like(means), np.zeros_like(covariances)
     cotangents = tuple(map(ready, (g_weights, g_means, g_covariances)))
-    _vjp_all(*map(ready, residuals[:3]), plan, cotangents, grads, (0,) * means.shape[-1])
+    _vjp_all(means.shape[0], *map(ready, residuals[:3]), plan, cotangents, grads, (0,) * means.shape[-1])
     return tuple(g if need else None for g, need in zip(grads, needs, strict=True))
 
 
@@ -227,7 +225,7 @@ def _run(weights, means, covariances, plan, frozen):
     out = np.empty((M, n), dtype), np.empty((M, n, K), dtype), np.empty((M, n, K, K), dtype)
     faults, limits = np.zeros((M, 2), np.int64), np.finfo(dtype)
     inputs = map(ready, (weights, means, covariances))
-    _reduce_all(*inputs, float(limits.eps), float(limits.tiny), frozen, plan, out, faults, (0,) * K)
+    _reduce_all(M, *inputs, float(limits.eps), float(limits.tiny), frozen, plan, out, faults, (0,) * K)
     if faults[:, 0].any():
         raise_first(faults, covariances)
     return out

@@ -16,10 +16,11 @@ TOLERANCES: dict[str, Callable[[float, int, float], float]] = {
     "elementwise": lambda eps, size, condition: 8 * eps,
     # A sum of `size` terms, relative to the sum of their magnitudes (errors of a long sum average out).
     "sum": lambda eps, size, condition: 4 * (4 + sqrt(size)) * eps,
-    # A quadratic form in an inverse covariance: d^T C^-1 d carries the condition number of C.
-    "solve": lambda eps, size, condition: 8 * (2 + sqrt(size) + condition) * eps,
+    # A quadratic form in an inverse covariance, taken as |L^-1 d|^2: the rounding of L^-1 d carries the
+    # condition number of L, which is the square root of that of C.
+    "solve": lambda eps, size, condition: 4 * (4 + sqrt(size) + sqrt(condition)) * eps,
     # Derivatives of "solve", which multiply by C^-1 once more.
-    "gradient": lambda eps, size, condition: 32 * (2 + sqrt(size) + condition) * eps,
+    "gradient": lambda eps, size, condition: 8 * (4 + sqrt(size) + sqrt(condition)) * eps,
     # Moments that a merge conserves in exact arithmetic, relative to the moments of |w|.
     "moments": lambda eps, size, condition: 8 * (8 + sqrt(size)) * eps,
     # A discretised integral of smooth functions.

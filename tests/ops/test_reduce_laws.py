@@ -184,7 +184,7 @@ def test_ties_of_data_convolved_with_a_cross_are_not_broken_by_rounding(backend,
 @pytest.mark.parametrize("n", [2, 3])
 def test_the_order_of_a_cross_does_not_matter(backend, n):
     m = Mixture(np.full(5, 0.2), gms.cross(2), np.broadcast_to(0.7 * np.eye(2), (5, 2, 2)).copy())
-    for order in permutations(range(5)):
+    for order in list(permutations(range(5)))[::7]:
         laws.map_ignores_order(lambda m: reduce(m, n), backend.asarray(m), list(order))
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gmengine.autograd import check_vjp
 from gmengine.mixture import Mixture
 from gmengine.ops.reduce import apply, plan, reduce
-from gmengine.testing import assert_close, laws
+from gmengine.testing import assert_close, laws, pull_back
 from gmengine.testing import strategies as gms
 
 
@@ -45,7 +45,7 @@ def roots(p, present):
 
 @given(plans())
 def test_every_present_component_is_one_leaf_and_signs_are_apart(case):
-    m, n, _, p = case
+    m, _, _, p = case
     present = int(np.count_nonzero(m.weights))
     order = p.order[0]
     assert sorted(order[:present]) == np.flatnonzero(m.weights).tolist()
@@ -61,7 +61,7 @@ def test_every_present_component_is_one_leaf_and_signs_are_apart(case):
 
 @given(plans())
 def test_a_node_covers_the_contiguous_leaves_of_its_children_and_numbers_are_in_preorder(case):
-    m, n, _, p = case
+    m, _, _, p = case
     for root in roots(p, int(np.count_nonzero(m.weights))):
         count = len(leaves_below(root, p.children[0]))
         for v in range(root, root + count - 1) if root >= 0 else ():
@@ -89,7 +89,7 @@ def nested(reference, children, keys):
     return tuple(nested(int(c), children, keys) for c in children[reference])
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3, 4, 7, 31])
+@pytest.mark.parametrize("dim", [1, 2, 3, 4, 31])
 @pytest.mark.parametrize("spread", ["random", "equal", "two places"])
 def test_the_tree_is_that_of_a_recursion_over_sorted_codes(dim, spread):
     N = 300 if dim < 31 else 20
@@ -232,7 +232,7 @@ def test_apply_does_what_the_plan_says_whatever_the_values(dim, per_node):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10 * np.abs(b).max(), err_msg=name)
 
 
-@pytest.mark.parametrize(("dim", "per_node"), [(1, 4), (2, 2), (2, 16), (3, 2), (3, 4), (5, 3)])
+@pytest.mark.parametrize(("dim", "per_node"), [(1, 4), (2, 2), (2, 16), (3, 2), (3, 4), (4, 3)])
 def test_the_vjp_holds_the_plan_at_values_that_would_plan_otherwise(dim, per_node):
     m = gms.random_mixture(3, (2,), 30, dim, absent=0.1)
     rng = np.random.default_rng(4)
@@ -244,7 +244,7 @@ def test_the_vjp_holds_the_plan_at_values_that_would_plan_otherwise(dim, per_nod
 
 @given(plans())
 def test_masks_let_every_slot_join_an_output_and_representatives_are_distinct(case):
-    m, n, per_node, p = case
+    _, _, per_node, p = case
     for v, count in zip(p.selected[0], np.diff(p.offsets[0]), strict=True):
         if v < 0 or not count:
             continue
@@ -272,6 +272,19 @@ def test_components_that_are_not_merged_keep_their_bits():
         assert_close(
             "exact", got.covariances[b, keep.sum() :], np.broadcast_to(np.eye(3), (19 - keep.sum(), 3, 3))
         )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_of_extreme_ratio_stay_present_and_finite(dtype):
+    limits = np.finfo(dtype)
+    m = gms.random_mixture(8, (), 24, 2, dtype=dtype)
+    powers = np.random.default_rng(9).uniform(np.log10(limits.tiny) + 1, np.log10(limits.max) - 3, 24)
+    m = Mixture((np.sign(m.weights) * 10.0**powers).astype(dtype), m.means, m.covariances)
+    for n in (2, 5, 11):
+        got = reduce(m, n).check()
+        laws.has_exactly(got, n)
+        _, (grads,) = pull_back(partial(reduce, n=n), m)
+        assert all(np.all(np.isfinite(g)) for g in (grads.means, grads.covariances))
 
 
 def test_a_plan_is_made_of_integers_and_its_size_is_linear():
