@@ -36,7 +36,7 @@ BAD = {
     "existing run": (("train", "digits", "--out", "run"), "run holds a run already"),
     "nothing to resume": (("train", "--resume", "empty"), "empty holds no checkpoint.npz"),
     "out and resume": (("train", "--resume", "run", "--out", "other"), "leave out --out"),
-    "contradicting resume": (("train", "--resume", "run", "--lr", "0.5"), "lr 0.01, not 0.5"),
+    "contradicting resume": (("train", "--resume", "run", "--lr", "0.5"), "lr 0.02, not 0.5"),
     "other data to resume": (("train", "eight.npz", "--resume", "run"), "dataset 'digits'"),
     "truncated checkpoint": (("train", "--resume", "broken"), "broken/checkpoint.npz: truncated"),
     "no run": (("evaluate", "nowhere"), "nowhere does not exist"),
