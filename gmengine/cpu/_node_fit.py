@@ -68,6 +68,31 @@ def invert(row, column, dims, result, at, start):
 
 
 @helper
+def log_determinant(row, column, dims, work, at):
+    """Return log det of the symmetric ``row[column:column + K K]``, NaN if it is not positive definite.
+
+    ``work[at, :K K]`` is overwritten.
+    """
+    K = len(dims)
+    for i in range(K * K):
+        work[at, i] = row[column + i]
+    product, log_det = 1.0, 0.0
+    for k in range(K):
+        pivot = work[at, K * k + k]
+        if not pivot > 0.0:
+            return np.nan
+        product *= pivot
+        if not 1e-150 < product < 1e150:
+            log_det += np.log(product)
+            product = 1.0
+        for i in range(k + 1, K):
+            factor = work[at, K * i + k] / pivot
+            for j in range(k + 1, K):
+                work[at, K * i + j] -= factor * work[at, K * k + j]
+    return log_det + np.log(product)
+
+
+@helper
 def choose_representatives(slots, n_in, n_out, extent, eps, scratch, representatives, dims):
     """Write one representative per cluster of the slots: single-link clusters, their heaviest members."""
     K, labels, distance = len(dims), scratch.labels, scratch.energy
@@ -152,7 +177,7 @@ def choose_masks(slots, n_in, n_out, eps, representatives, masks, scratch, dims)
             if representatives[s] == i:
                 log_det = scratch.model[s, LOG_DET]
         if np.isnan(log_det):
-            log_det = invert(slots[i], MU + K, dims, scratch.model, spare, PRECISION)
+            log_det = log_determinant(slots[i], MU + K, dims, scratch.model, spare)
         for s in range(n_out):
             kl = 0.5 * (scratch.energy[i, s] - K - (log_det - scratch.model[s, LOG_DET]))
             scratch.share[i, s] = kl

@@ -3,7 +3,7 @@
 import numpy as np
 
 from gmengine.cpu._compile import helper
-from gmengine.cpu._node_fit import invert
+from gmengine.cpu._node_fit import log_determinant
 from gmengine.errors import ArgumentError, NonFiniteError, NotPositiveDefinite
 
 SOUND, NON_FINITE, NOT_DEFINITE, OTHER_SIGN, TWO_SIGNS = range(5)
@@ -27,7 +27,7 @@ def first_fault(weights, means, covariances, dims):
                 finite &= np.isfinite(work[0, K * a + b])
         if not finite:
             return NON_FINITE, i
-        if np.isnan(invert(work[0], 0, dims, work, 1, 0)):
+        if np.isnan(log_determinant(work[0], 0, dims, work, 1)):
             return NOT_DEFINITE, i
     return SOUND, 0
 

@@ -95,9 +95,7 @@ def _reduce_one(weights, means, covariances, eps, tiny, frozen, m, plan, result,
 def _reduce_all(worker, workers, weights, means, covariances, eps, tiny, frozen, plan, out, faults, dims):
     for m in range(worker, weights.shape[0], workers):
         result = (out[0][m], out[1][m], out[2][m])
-        code, i = _reduce_one(
-            weights[m], means[m], covariances[m], eps, tiny, frozen, np.int64(m), plan, result, dims
-        )
+        code, i = _reduce_one(weights[m], means[m], covariances[m], eps, tiny, frozen, m, plan, result, dims)
         faults[m, 0], faults[m, 1] = code, i
 
 
@@ -136,7 +134,7 @@ def _vjp_all(worker, workers, weights, means, covariances, plan, cotangents, gra
             weights[m],
             means[m],
             covariances[m],
-            np.int64(m),
+            m,
             plan,
             (cotangents[0][m], cotangents[1][m], cotangents[2][m]),
             (grads[0][m], grads[1][m], grads[2][m]),

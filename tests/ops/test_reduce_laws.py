@@ -181,6 +181,18 @@ def test_ties_of_data_convolved_with_a_cross_are_not_broken_by_rounding(backend,
         laws.map_is_homogeneous(smaller, m, 0.1, condition=100)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("factor", [1.0, 0.7, 1 / 3, 1e5])
+def test_of_two_equally_heavy_nodes_the_first_is_opened(backend, dtype, factor):
+    """0.3 + 0.2 + 0.1 and 0.1 + 0.2 + 0.3 differ in the last bit, but not in weight."""
+    x = np.array([0.0, 0.1, 0.5, 4.0, 4.1, 4.5])
+    w = factor * np.array([0.3, 0.2, 0.1, 0.1, 0.2, 0.3])
+    m = Mixture(w, np.stack([x, 0 * x], axis=-1), np.broadcast_to(0.01 * np.eye(2), (6, 2, 2)).copy())
+    got = backend.asnumpy(reduce(backend.asarray(m.astype(dtype)), 5))
+    kept = np.isin(m.astype(dtype).means[:, 0], got.means[:, 0])
+    assert kept[:3].tolist() == [True, True, True]
+
+
 @pytest.mark.parametrize("n", [2, 3])
 def test_the_order_of_a_cross_does_not_matter(backend, n):
     m = Mixture(np.full(5, 0.2), gms.cross(2), np.broadcast_to(0.7 * np.eye(2), (5, 2, 2)).copy())
