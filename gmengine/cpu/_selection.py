@@ -67,7 +67,7 @@ def select_nodes(weights, order, present, positive, children, leaves, per_node, 
     """Write the selected nodes and how many components each gives; return their number, -1 if impossible.
 
     From the roots downwards, the heaviest node is replaced by its left child and the right one appended,
-    until `n` components are selected (paper section 4.4, but to exactly n). A node whose opening would overshoot is
+    until `n` components are selected (paper section 4.1, but to exactly n). A node whose opening would overshoot is
     not opened but gives as many more components as are missing. Impossible is one component for two signs.
     """
     n = selected.shape[0]

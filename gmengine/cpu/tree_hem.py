@@ -1,4 +1,4 @@
-"""TreeHEM by Numba: fewer components by EM in the nodes of a Morton tree (paper section 4.4).
+"""TreeHEM by Numba: fewer components by EM in the nodes of a Morton tree (paper section 4.1).
 
 A plan is a tuple of integer arrays; M mixtures of N components, at most n of them kept, T per node:
 

@@ -92,7 +92,7 @@ def reduce(m: Mixture, n: int, method: str = "tree_hem", per_node: int = 2) -> M
         At least 1. Exactly n components are present where at least n were; where fewer were, they are kept as they
         are, in their order, and followed by absent ones (weight 0, mean 0, covariance I).
     method : {"tree_hem", "top"}
-        ``"tree_hem"``: one EM step in every node of a tree over the means (paper section 4.4). Conserves the integral,
+        ``"tree_hem"``: one EM step in every node of a tree over the means (paper section 4.1). Conserves the integral,
         the mean and the covariance of the mixture's positive and of its negative part.
         ``"top"``: the components of largest ``|w|``, heaviest first; ties go to the lower index.
     per_node : int, 1 to 16
