@@ -211,7 +211,7 @@ def vjp(residuals, g_weights, g_means, g_covariances, needs):
     absent outputs are ignored.
     """
     weights, means, covariances, plan = residuals
-    grads = np.zeros_like(weights), np.zeros_like(means), np.zeros_like(covariances)
+    grads = tuple(np.zeros(a.shape, a.dtype) for a in (weights, means, covariances))
     cotangents = tuple(map(ready, (g_weights, g_means, g_covariances)))
     _vjp_all(means.shape[0], *map(ready, residuals[:3]), plan, cotangents, grads, (0,) * means.shape[-1])
     return tuple(g if need else None for g, need in zip(grads, needs, strict=True))

@@ -60,7 +60,7 @@ class RunConfig:
     dataset: str = "digits"
     layers: str = "1/32 -> 8/8 -> 10"
     network: dict[str, Any] = field(default_factory=dict)
-    epochs: int = 30
+    epochs: int = 40
     batch_size: int = 32
     lr: float = 0.02
     schedule: str = "one_cycle"
