@@ -11,7 +11,7 @@ import numpy as np
 
 from gmengine.data.cache import cached
 from gmengine.data.dataset import Dataset
-from gmengine.data.split import split
+from gmengine.data.split import FRACTIONS, SPLIT_SEED, split
 from gmengine.errors import ArgumentError, DTypeError
 from gmengine.files import read_npz
 from gmengine.fit import fit_images
@@ -22,8 +22,6 @@ SOURCE = (
     "Repository, https://doi.org/10.24432/C50P49; the 1,797 test images as distributed with scikit-learn"
 )
 LICENCE = "CC BY 4.0"
-_FRACTIONS = (0.7, 0.1, 0.2)
-_SPLIT_SEED = 20220127  # the same parts for every training seed
 _METHOD = 1  # to be raised whenever the same images and seed give other mixtures: it names the cache's files
 
 
@@ -89,7 +87,7 @@ def digits(
         whole = make()
     mixtures = whole.mixtures.astype(dtype)
     whole = Dataset(mixtures, labels, whole.class_names, "digits", SOURCE, LICENCE)
-    train, valid, test = (whole[index] for index in split(labels, _FRACTIONS, _SPLIT_SEED))
+    train, valid, test = (whole[index] for index in split(labels, FRACTIONS, SPLIT_SEED))
     return train, valid, test
 
 

@@ -9,6 +9,10 @@ import numpy as np
 from gmengine.backend import Array
 from gmengine.errors import ArgumentError, ShapeError
 
+# Of every data set without official parts: training, validation, test; the same for every training seed.
+FRACTIONS = (0.7, 0.1, 0.2)
+SPLIT_SEED = 20220127
+
 
 def split(
     labels: Array, fractions: Sequence[float], rng: int | np.random.Generator | None

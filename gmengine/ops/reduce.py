@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
 from operator import index
 from typing import Any
 
@@ -14,8 +11,9 @@ import numpy as np
 from gmengine.autograd import Primitive
 from gmengine.autograd.arrays import reshape
 from gmengine.backend import Array, kernels, namespace, to_device
-from gmengine.errors import ArgumentError, NonFiniteError, NotPositiveDefinite, ShapeError
+from gmengine.errors import ArgumentError, ShapeError
 from gmengine.mixture import Mixture, check_components
+from gmengine.ops._flat import flat, named_component
 
 METHODS = ("tree_hem", "top")
 MAX_PER_NODE = 16
@@ -212,7 +210,7 @@ def _check(op: str, n: Any, method: str, per_node: Any) -> tuple[int, int]:
 
 def _decide(op: str, m: Mixture, n: int, method: str, per_node: int) -> tuple[Plan, tuple[Array, ...] | None]:
     """Return the plan for n < N, and the result if the method finds it on the way."""
-    weights, means, covariances = _flat(m.values())
+    weights, means, covariances = flat(m.values())
     shape = (*m.batch, m.n_components)
     if method == "top":
         if not namespace(weights).all(namespace(weights).isfinite(weights)):
@@ -220,7 +218,7 @@ def _decide(op: str, m: Mixture, n: int, method: str, per_node: int) -> tuple[Pl
         return TopPlan(n, shape, kernels("top", weights).plan(weights, n)), None
     if n == 1:
         _check_one_sign(op, weights, m.batch)
-    with _named_component(op, m):
+    with named_component(op, m):
         found, values = kernels("tree_hem", weights).plan_and_forward(
             weights, means, covariances, n, per_node
         )
@@ -230,32 +228,17 @@ def _decide(op: str, m: Mixture, n: int, method: str, per_node: int) -> tuple[Pl
 def _check_one_sign(op: str, weights: Array, batch: tuple[int, ...]) -> None:
     """Raise if one of the (M, N) mixtures, which stand for those of the shape `batch`, has both signs."""
     both = namespace(weights).any(weights > 0, axis=-1) & namespace(weights).any(weights < 0, axis=-1)
-    for flat in np.flatnonzero(to_device(both, "cpu")):
-        where = [int(i) for i in np.unravel_index(flat, batch)]
+    for found in np.flatnonzero(to_device(both, "cpu")):
+        where = [int(i) for i in np.unravel_index(found, batch)]
         raise ArgumentError(f"{op}: expected n >= 2 for mixture {where}, which has both signs, got n = 1")
 
 
 def _carry_out(op: str, m: Mixture, plan: Plan, values: tuple[Array, ...] | None) -> Mixture:
     if isinstance(plan, TreePlan):
-        with _named_component(op, m):
-            outputs = tree_hem_p(*_flat(m), plan=plan.arrays, values=values)
+        with named_component(op, m):
+            outputs = tree_hem_p(*flat(m), plan=plan.arrays, values=values)
     elif isinstance(plan, TopPlan):
-        outputs = top_p(*_flat(m), indices=plan.indices)
+        outputs = top_p(*flat(m), indices=plan.indices)
     else:
         return m
     return Mixture(*(reshape(x, (*m.batch, *x.shape[1:])) for x in outputs))
-
-
-def _flat(m: Mixture) -> tuple[Any, Any, Any]:
-    """Return the fields with one batch axis."""
-    return m.reshape((prod(m.batch),)).arrays
-
-
-@contextmanager
-def _named_component(op: str, m: Mixture) -> Iterator[None]:
-    """Kernels know flattened mixtures; name an invalid component by its index in `m`."""
-    try:
-        yield
-    except (NonFiniteError, NotPositiveDefinite):
-        check_components(op, *m.values().to("cpu").arrays)
-        raise

@@ -10,13 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from gmengine.data import DATASETS, Dataset, load, load_dataset, split
+from gmengine.data.split import FRACTIONS, SPLIT_SEED
 from gmengine.errors import DataError, ShapeError
 from gmengine.mixture import Mixture
 from gmengine.nn import Network
 from gmengine.training.config import RunConfig
-
-FRACTIONS, SPLIT_SEED = (0.7, 0.1, 0.2), 20220127
-"""How a store is split, class by class, as the data sets with a name are; never by the run's seed."""
 
 PARTS = ("train", "valid", "test", "all")
 
