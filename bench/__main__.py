@@ -1,4 +1,4 @@
-"""``python -m bench [--op NAME] [--smoke] [--repeats N] [--json FILE]``: time the ops and print rates."""
+"""``python -m bench [--op NAME] [--peers] [--smoke] [--repeats N] [--json FILE]``: time the ops and print rates."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import importlib
 from pathlib import Path
 
 from bench.harness import measure, write_json
+from bench.peers import available
+from bench.rivals import compare
 
 
 def main() -> None:
@@ -20,20 +22,34 @@ def main() -> None:
         "--smoke", action="store_true", help="tiny sizes, once: does every benchmark still run?"
     )
     parser.add_argument("--repeats", type=int, default=7, help="timed runs of each case after the warm-up")
+    parser.add_argument(
+        "--peers", action="store_true", help="also time what else is installed, and a C++ limit if g++ is"
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the figures, with machine and versions")
     arguments = parser.parse_args()
+    peers, missing = available() if arguments.peers else ({}, {})
+    for name, reason in missing.items():
+        print(f"peer {name} is left out: {reason}")
+    repeats = 1 if arguments.smoke else arguments.repeats
     results = []
     for name in arguments.op or names:
         for case in importlib.import_module(f"bench.bench_{name}").cases(arguments.smoke):
-            result = measure(case, repeats=1 if arguments.smoke else arguments.repeats)
+            result = measure(case, repeats=repeats)
+            result["peers"] = compare(case, peers, repeats=repeats)
             results.append(result)
             print(
                 f"{result['name']:<58} {result['median_seconds'] * 1e3:10.2f} ms   "
                 f"{result['rate']:10.3g} {result['unit']}/s   first {result['first_seconds']:.2f} s",
                 flush=True,
             )
+            for peer, theirs in result["peers"].items():
+                print(
+                    f"    {peer + ' ' + theirs['form']:<54} {theirs['median_seconds'] * 1e3:10.2f} ms   "
+                    f"{theirs['ratio']:8.2f} times ours",
+                    flush=True,
+                )
     if arguments.json:
-        write_json(arguments.json, results)
+        write_json(arguments.json, results, peers)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gmengine as gm
-from bench.harness import Case, random_mixture
+from bench.harness import Case, Question, random_mixture
 
 
 def cases(smoke: bool) -> list[Case]:
-    """Layer-like sizes of facts: K = 2 and 3, N = 320 and 1280."""
+    """Layer-like sizes: K = 2 and 3, N = 320 and 1280."""
     sizes = (
         [(2, 4, 20), (3, 4, 20)] if smoke else [(2, 256, 320), (2, 32, 1280), (3, 256, 320), (3, 32, 1280)]
     )
@@ -16,6 +16,7 @@ def cases(smoke: bool) -> list[Case]:
         mixture = random_mixture((count,), n, dim)
         pairs = float(count * n * n)
         label = f"K={dim} {count}x{n}"
+        inputs = (mixture, mixture.means)
 
         def forward(m: gm.Mixture = mixture) -> object:
             return gm.evaluate(m, m.means)
@@ -24,7 +25,7 @@ def cases(smoke: bool) -> list[Case]:
             return gm.value_and_grad(lambda a: gm.evaluate(a, a.means).sum())(m)
 
         found += [
-            Case(f"evaluate {label}", forward, pairs, "pairs"),
-            Case(f"evaluate+vjp {label}", both, pairs, "pairs"),
+            Case(f"evaluate {label}", forward, pairs, "pairs", Question("evaluate", inputs, False)),
+            Case(f"evaluate+vjp {label}", both, pairs, "pairs", Question("evaluate", inputs, True)),
         ]
     return found

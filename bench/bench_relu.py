@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gmengine as gm
-from bench.harness import Case, random_mixture
+from bench.harness import Case, Question, random_mixture
 
 
 def cases(smoke: bool) -> list[Case]:
@@ -21,7 +21,13 @@ def cases(smoke: bool) -> list[Case]:
             return gm.value_and_grad(lambda a: gm.integrate(gm.relu(a)).sum())(m)
 
         found += [
-            Case(f"relu {label}", lambda m=mixture: gm.relu(m), pairs, "pairs"),
-            Case(f"relu+vjp {label}", both, pairs, "pairs"),
+            Case(
+                f"relu {label}",
+                lambda m=mixture: gm.relu(m),
+                pairs,
+                "pairs",
+                Question("relu", (mixture,), False),
+            ),
+            Case(f"relu+vjp {label}", both, pairs, "pairs", Question("relu", (mixture,), True)),
         ]
     return found

@@ -7,9 +7,10 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,27 @@ from gmengine import Mixture
 
 
 @dataclass(frozen=True)
+class Question:
+    """What a peer would have to do to stand beside a case: an op, its inputs, and whether with all gradients."""
+
+    op: str
+    inputs: tuple[Any, ...]
+    gradients: bool
+
+
+@dataclass(frozen=True)
 class Case:
     """One thing to time.
 
     name: what and how large.  run: does it once.  work: how many `unit` one run does (pairs, components, samples).
+    question: the same for peers.
     """
 
     name: str
     run: Callable[[], Any]
     work: float
     unit: str
+    question: Question | None = None
 
 
 def measure(case: Case, *, repeats: int) -> dict[str, Any]:
@@ -52,7 +64,7 @@ def measure(case: Case, *, repeats: int) -> dict[str, Any]:
     }
 
 
-def environment() -> dict[str, Any]:
+def environment(peers: Mapping[str, ModuleType] | None = None) -> dict[str, Any]:
     """Return what one must know to read the figures: processor, threads, versions."""
     import numba
 
@@ -73,15 +85,17 @@ def environment() -> dict[str, Any]:
         "numpy": np.__version__,
         "numba": numba.__version__,
         "system": platform.platform(),
-    }
+    } | {k: v for peer in (peers or {}).values() for k, v in peer.versions().items()}
 
 
-def write_json(path: str | os.PathLike[str], results: list[dict[str, Any]]) -> None:
+def write_json(
+    path: str | os.PathLike[str], results: list[dict[str, Any]], peers: Mapping[str, ModuleType] | None = None
+) -> None:
     """Write environment and results as JSON, through a temporary name."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_suffix(target.suffix + ".tmp")
-    temporary.write_text(json.dumps({"environment": environment(), "results": results}, indent=1) + "\n")
+    temporary.write_text(json.dumps({"environment": environment(peers), "results": results}, indent=1) + "\n")
     temporary.replace(target)
 
 

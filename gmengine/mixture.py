@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from gmengine import conversions
+from gmengine._components import check_components as check_components
 from gmengine.autograd import Tensor, arrays, value_of
 from gmengine.backend import Array, float_dtype, namespace, to_device
-from gmengine.errors import ArgumentError, NonFiniteError, NotPositiveDefinite, ShapeError
+from gmengine.errors import ArgumentError, ShapeError
 from gmengine.files import read_npz, write_npz
 
 _FILE_KIND, _FILE_VERSION = "gmengine.Mixture", 1
@@ -42,7 +44,7 @@ class Mixture:
     Examples
     --------
     >>> Mixture([0.5, -1.0], [[0.0], [1.0]], [[[1.0]], [[2.0]]])
-    Mixture(batch=(), components=2, dim=1, float64, cpu)
+    Mixture(batch=(), components=2, dim=1, integral=-0.5, float64, cpu)
     """
 
     weights: Any
@@ -92,12 +94,28 @@ class Mixture:
     def device(self) -> str:
         """``"cpu"`` or ``"cuda:<index>"``."""
         device = getattr(value_of(self.weights), "device", "cpu")
-        return device if isinstance(device, str) else f"cuda:{device.id}"
+        return f"cuda:{device.id}" if hasattr(device, "id") else str(device)
+
+    @property
+    def amplitudes(self) -> Any:
+        """The peak values w_i N(mu_i; mu_i, C_i) = w_i / sqrt((2 pi)^K det C_i), shape (*batch, N).
+
+        In units of weight per volume; 0 for absent components. Differentiable in weights and covariances.
+
+        Raises
+        ------
+        NotPositiveDefinite, NonFiniteError
+            If a component that is present is no Gaussian; names it.
+        """
+        return conversions.to_amplitudes("Mixture.amplitudes", *self.arrays)
 
     def __repr__(self) -> str:
+        """Say what it is: components present where some are absent, the integral of a single mixture."""
+        integral = "" if self.batch else f"integral={conversions.total(self.weights):.4g}, "
+        recorded = ", on a tape" if any(isinstance(a, Tensor) for a in self.arrays) else ""
         return (
-            f"Mixture(batch={self.batch}, components={self.n_components}, dim={self.dim}, "
-            f"{str(self.dtype).rsplit('.', 1)[-1]}, {self.device})"
+            f"Mixture(batch={self.batch}, components={conversions.presence(self.weights)}, dim={self.dim}, "
+            f"{integral}{str(self.dtype).rsplit('.', 1)[-1]}, {self.device}{recorded})"
         )
 
     def __len__(self) -> int:
@@ -190,6 +208,72 @@ class Mixture:
         check_components("Mixture", *self.values().to("cpu").arrays)
         return self
 
+    def allclose(
+        self, other: Mixture, rtol: float = 1e-5, atol: float = 1e-8, any_order: bool = True
+    ) -> bool:
+        """Return whether two mixtures have the same components up to rounding; absent ones are ignored.
+
+        Parameters
+        ----------
+        other : Mixture
+            Of the same batch shape and K, else the answer is False. N may differ, dtype and device too.
+        rtol, atol : float
+            Numbers x and y are close if |x - y| <= atol + rtol s, where s is the largest magnitude in that
+            field (weight, mean or covariance) of the two components.
+        any_order : bool
+            Whether the components of a mixture may be paired in any order; every one is used once. If False,
+            component i is compared with component i, and N must be the same.
+        """
+        if (self.batch, self.dim) != (other.batch, other.dim):
+            return False
+        a, b = (m.values().to("cpu").arrays for m in (self, other))
+        return conversions.all_close(a, b, rtol, atol, any_order)
+
+    @staticmethod
+    def from_amplitudes(amplitudes: Array, means: Array, covariances: Array) -> Mixture:
+        """Return the mixture sum_i a_i exp(-(x - mu_i)^T C_i^-1 (x - mu_i) / 2), given by its peak values a_i.
+
+        Parameters
+        ----------
+        amplitudes : array, shape (*batch, N)
+            In units of the function; 0 for an absent component. Weights are a_i sqrt((2 pi)^K det C_i).
+        means, covariances : arrays, shapes (*batch, N, K) and (*batch, N, K, K)
+
+        Raises
+        ------
+        NotPositiveDefinite, NonFiniteError
+            If a component that is present is no Gaussian; names it.
+        """
+        given = Mixture(amplitudes, means, covariances)
+        weights = conversions.to_weights("Mixture.from_amplitudes", *given.arrays)
+        return Mixture(weights, given.means, given.covariances)
+
+    @staticmethod
+    def from_sklearn(model: Any) -> Mixture:
+        """Return the density of a fitted sklearn.mixture.GaussianMixture or BayesianGaussianMixture.
+
+        Of batch shape (), for all four covariance types; float32 if the model is, else float64. ArgumentError
+        if `model` is neither of the two, or not fitted.
+        """
+        return Mixture(*conversions.from_sklearn(model))
+
+    def to_sklearn(self) -> Any:
+        """Return a fitted sklearn.mixture.GaussianMixture of the present components, for one density.
+
+        It computes in float64, with full covariances; `predict`, `score_samples` and `sample` work. No data was
+        seen: `lower_bound_` is NaN, `n_iter_` 0.
+
+        Raises
+        ------
+        ShapeError
+            If the batch shape is not ().
+        ArgumentError
+            If a weight is negative, or the integral is not 1 up to rounding.
+        BackendError
+            If scikit-learn is missing.
+        """
+        return conversions.to_sklearn(*self.values().to("cpu").arrays)
+
     @staticmethod
     def isotropic(weights: Array, means: Array, sigma: Array | float) -> Mixture:
         """Return a mixture of round components: the covariance is sigma^2 I.
@@ -228,41 +312,3 @@ class Mixture:
         """Read and check a mixture that `save` wrote; FileFormatError names the file and what is wrong."""
         _, found = read_npz(path, _FILE_KIND, _FILE_VERSION)
         return Mixture(found["weights"], found["means"], found["covariances"]).check()
-
-
-def check_components(op: str, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> None:
-    """Raise NonFiniteError or NotPositiveDefinite for the first invalid present component (NumPy arrays).
-
-    `op` begins the message, which names the index of the component and its smallest eigenvalue.
-    """
-    if weights.size == 0:
-        return
-    present = weights != 0  # NaN counts as present
-    for name, array in (("weight", weights), ("mean", means), ("covariance", covariances)):
-        bad = ~np.isfinite(array)
-        bad = bad if array.ndim == weights.ndim else bad.any(axis=tuple(range(weights.ndim, array.ndim)))
-        bad &= present
-        if bad.any():
-            index = _first(bad)
-            raise NonFiniteError(f"{op}: {name} of component {list(index)} is {array[index]}")
-    eye = np.eye(means.shape[-1])
-    cov = np.where(present[..., None, None], covariances.astype(np.float64), eye)
-    size = np.abs(cov).max(axis=(-1, -2))
-    skewed = np.abs(cov - np.swapaxes(cov, -1, -2)).max(axis=(-1, -2)) > 1e-4 * size
-    if skewed.any():
-        index = _first(skewed)
-        raise NotPositiveDefinite(
-            f"{op}: covariance of component {list(index)} is not symmetric: {cov[index].tolist()}"
-        )
-    smallest = np.linalg.eigvalsh(cov)[..., 0]
-    bad = smallest <= 0
-    if bad.any():
-        index = _first(bad)
-        raise NotPositiveDefinite(
-            f"{op}: covariance of component {list(index)} is not positive definite, "
-            f"its smallest eigenvalue is {smallest[index]:.3g}"
-        )
-
-
-def _first(mask: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(int(mask.argmax()), mask.shape))

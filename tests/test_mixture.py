@@ -1,6 +1,7 @@
 """The value type: construction, arithmetic, checks, files."""
 
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -32,6 +33,42 @@ def test_properties_and_repr_say_what_it_is():
     assert repr(m) == "Mixture(batch=(2, 3), components=4, dim=2, float32, cpu)"
     with pytest.raises(TypeError):
         len(m[0, 0])
+
+
+def test_repr_of_a_single_mixture_says_its_integral():
+    m = gm.Mixture([0.5, -1.25], [[0.0], [1.0]], [[[1.0]], [[2.0]]])
+    assert repr(m) == "Mixture(batch=(), components=2, dim=1, integral=-0.75, float64, cpu)"
+    assert "integral=nan" in repr(gm.Mixture([np.nan, 1.0], m.means, m.covariances))
+    assert "integral=nan" in repr(gm.Mixture([np.inf, -np.inf], m.means, m.covariances))
+    assert "components=0, dim=2, integral=0," in repr(mixture(batch=(), n=0))
+
+
+def test_repr_says_how_many_components_are_present():
+    m = mixture()
+    m.weights[:] = 1.0
+    m.weights[..., 3] = 0.0
+    assert "components=4 (3 present)" in repr(m)
+    m.weights[0, 1, :3] = 0.0
+    assert "components=4 (0..3 present)" in repr(m)
+    assert "components=4," in repr(mixture(batch=(0,)))
+
+
+def test_repr_of_a_recorded_mixture_says_so():
+    reprs = []
+
+    def f(m):
+        reprs.append(repr(m))
+        return gm.integrate(m)
+
+    gm.grad(f)(mixture(batch=()))
+    assert reprs[0].startswith("Mixture(batch=(), components=4, dim=2, integral=")
+    assert reprs[0].endswith(", float64, cpu, on a tape)")
+
+
+def test_repr_does_not_fail_in_other_array_libraries():
+    xp = import_module("array_api_strict")
+    m = gm.Mixture(*(xp.asarray(a) for a in mixture(batch=()).arrays))
+    assert repr(m).startswith("Mixture(batch=(), components=4, dim=2, integral=")
 
 
 def test_lists_become_float64_arrays():

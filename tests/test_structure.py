@@ -13,7 +13,7 @@ import gmengine as gm
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(gm.__file__).parent
 KERNELS = sorted(p.stem for p in (ROOT / "gmengine/cpu").glob("[a-z]*.py"))
-METHODS_OF_REDUCE = {"tree_hem", "top"}
+METHODS_OF_REDUCE = {"tree_hem", "top", "em", "hem"}
 
 
 def functions(path):

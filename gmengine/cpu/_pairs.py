@@ -12,6 +12,7 @@ components are moved to float64 after every CHUNK components, sums over points a
 
 import numpy as np
 
+from gmengine.cpu._blocks import block_values
 from gmengine.cpu._compile import helper, zeros
 from gmengine.cpu._exp2 import exp2
 from gmengine.cpu._rows import LANES, read_lane, read_row, write_lane, write_row
@@ -79,17 +80,6 @@ def _density(y):
 
 
 @helper
-def _values_of_chunk(rows, first, last, x, length, sums, like):
-    mean, tri, amp = like
-    K, T = len(mean), len(tri)
-    for j in range(first, last):
-        mu, a, w = read_row(rows, j, 0, mean), read_row(rows, j, K, tri), read_row(rows, j, K + T, amp)
-        for i in range(length):
-            e = _density(_whiten(x, i, mu, a))
-            write_lane(sums, i, added(read_lane(sums, i, w), scaled(e, w)))
-
-
-@helper
 def pair_values(rows, n, x, length, sums, totals, like):
     """Set totals[s, i] = sum_j amplitude_js 2^(-|A_j (x_i - mu_j)|^2) for the points in the lanes `x`.
 
@@ -101,10 +91,7 @@ def pair_values(rows, n, x, length, sums, totals, like):
         for i in range(length):
             totals[s, i] = 0.0
     for first in range(0, n, CHUNK):
-        for s in range(S):
-            for i in range(length):
-                sums[s, i] = 0
-        _values_of_chunk(rows, first, min(first + CHUNK, n), x, length, sums, like)
+        block_values(rows, first, min(first + CHUNK, n), x, length, sums, like)
         for s in range(S):
             for i in range(length):
                 totals[s, i] += sums[s, i]

@@ -1,16 +1,24 @@
-"""Push mixtures forward through x -> s x and x -> x + t."""
+"""Push mixtures forward through x -> s x, x -> x + t and x -> A x + t.
+
+Absent components: `scale` and `translate` carry along what they hold, and cotangents of it, as indexing and + do; no op
+that reads mixtures sends any. `affine` and `marginal` never read it and return it blank: mean 0, covariance I.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from gmengine._components import symmetric
 from gmengine.autograd import arrays, value_of
 from gmengine.backend import Array, float_dtype, namespace
 from gmengine.errors import ArgumentError, NonFiniteError, ShapeError
 from gmengine.mixture import Mixture
 from gmengine.ops._checks import first_false
+from gmengine.ops._gaussians import blanked
+from gmengine.ops._points import spatial_axes
 
 
 def scale(m: Mixture, s: Array | float, per_axis: bool = False) -> Mixture:
@@ -55,11 +63,9 @@ def scale(m: Mixture, s: Array | float, per_axis: bool = False) -> Mixture:
     over_components = arrays.expand_dims(s, -2)  # (*, 1, K), or (*, 1, 1)
     rows = arrays.expand_dims(over_components, -1)
     columns = arrays.expand_dims(over_components, -2)
-    return Mixture(
-        m.weights,
-        arrays.multiply(m.means, over_components),
-        arrays.multiply(m.covariances, arrays.multiply(rows, columns)),
-    )
+    means = arrays.multiply(m.means, over_components)
+    covariances = arrays.multiply(m.covariances, arrays.multiply(rows, columns))
+    return Mixture(m.weights, means, covariances)
 
 
 def translate(m: Mixture, t: Array) -> Mixture:
@@ -85,15 +91,118 @@ def translate(m: Mixture, t: Array) -> Mixture:
     DTypeError
         If `t` has another dtype.
     """
-    t = _operand("translate", m, t)
-    shape, value = tuple(t.shape), value_of(t)
-    if shape[-1:] != (m.dim,):
-        raise ShapeError(f"translate: expected t of shape (..., {m.dim}), got {shape}")
+    t = _shift("translate", m, t, m.dim)
+    m = m.broadcast_to(_broadcast("translate", m, tuple(t.shape[:-1])))
+    return Mixture(m.weights, arrays.add(m.means, arrays.expand_dims(t, -2)), m.covariances)
+
+
+def affine(m: Mixture, matrix: Array, shift: Array | float = 0.0) -> Mixture:
+    """Return each mixture pushed forward through x -> A x + t: means become A mu + t, covariances A C A^T.
+
+    The integral is unchanged. For a square A, ``affine(f, A, t)(A x + t) = f(x) / |det A|``; for fewer rows than
+    columns the result is a marginal: the density of A x + t where x has the density f.
+
+    Parameters
+    ----------
+    m : Mixture, batch shape (*batch)
+        In any units.
+    matrix : array, shape (*batch', K', K), K' <= K
+        A, of full row rank; `batch'` broadcasts with `batch`. Gradients flow through it.
+    shift : array, shape (K',) or (*batch'', K'), or a number for all coordinates
+        t, in units of the result's means. Gradients flow through it.
+
+    Returns
+    -------
+    Mixture, K'-dimensional, of the batch shape that all three broadcast to
+
+    Raises
+    ------
+    ArgumentError
+        If the rows of a matrix are linearly dependent: its smallest singular value is at most K eps times its
+        largest. Names its index and that ratio.
+    ShapeError
+        If the shapes do not fit, or K' > K.
+    NonFiniteError
+        If the matrix or the shift holds NaN or infinity.
+    DTypeError
+        If a dtype differs from the mixture's.
+    """
+    matrix = _matrix(m, matrix)
+    if isinstance(shift, int | float):
+        shift = [float(shift)] * matrix.shape[-2]
+    shift = _shift("affine", m, shift, matrix.shape[-2])
+    batch = _broadcast("affine", m, tuple(matrix.shape[:-2]), tuple(shift.shape[:-1]))
+    m = blanked(m.broadcast_to(batch))
+    means = arrays.matmul(m.means, arrays.matrix_transpose(matrix))
+    a = arrays.expand_dims(matrix, -3)
+    # Symmetric before and after: the first makes its cotangent symmetric to the last bit, the second the result.
+    covariances = arrays.matmul(arrays.matmul(a, symmetric(m.covariances)), arrays.matrix_transpose(a))
+    return blanked(
+        Mixture(m.weights, arrays.add(means, arrays.expand_dims(shift, -2)), symmetric(covariances))
+    )
+
+
+def marginal(m: Mixture, axes: Sequence[int]) -> Mixture:
+    """Return the integral of each mixture over all coordinates but `axes`, which are kept in that order.
+
+    Means and covariances keep their rows and columns `axes`, without rounding; the integral is unchanged.
+
+    Parameters
+    ----------
+    m : Mixture, batch shape (*batch)
+        In any units.
+    axes : sequence of int
+        Distinct coordinates, negative ones counted from the end. All K of them reorder the coordinates.
+
+    Returns
+    -------
+    Mixture of batch shape (*batch), of dimension len(axes)
+
+    Raises
+    ------
+    ArgumentError
+        If `axes` is empty, or its entries are not distinct coordinates.
+    """
+    kept = spatial_axes("marginal", axes, m.dim, most=m.dim)
+    order = namespace(value_of(m.weights)).asarray(kept)
+    m = blanked(m)
+    rows = arrays.take(m.covariances, order, axis=-2)
+    return Mixture(m.weights, arrays.take(m.means, order, axis=-1), arrays.take(rows, order, axis=-1))
+
+
+def _matrix(m: Mixture, matrix: Any) -> Any:
+    """Return `matrix` as an array or Tensor of full row rank."""
+    matrix = _operand("affine", m, matrix)
+    shape, value = tuple(matrix.shape), value_of(matrix)
+    if len(shape) < 2 or shape[-1] != m.dim or not 1 <= shape[-2] <= m.dim:
+        raise ShapeError(f"affine: expected a matrix (..., K', {m.dim}) with 1 <= K' <= {m.dim}, got {shape}")
+    _require_finite("affine: the matrix", value)
+    xp = namespace(value)
+    singular = xp.linalg.svdvals(value)  # in descending order
+    smallest, largest = singular[..., -1], singular[..., 0]
+    bad = first_false(smallest > m.dim * float(xp.finfo(value.dtype).eps) * largest)
+    if bad is not None:
+        low, high = float(smallest[bad]), float(largest[bad])
+        raise ArgumentError(
+            f"affine: the rows of matrix {list(bad)} are linearly dependent: its smallest singular value is "
+            f"{low / high if high else 0.0:.3g} of its largest, {high:.3g}"
+        )
+    return matrix
+
+
+def _shift(op: str, m: Mixture, t: Any, dim: int) -> Any:
+    """Return the finite shift (..., dim) as an array or Tensor."""
+    t = _operand(op, m, t)
+    if tuple(t.shape[-1:]) != (dim,):
+        raise ShapeError(f"{op}: expected t of shape (..., {dim}), got {tuple(t.shape)}")
+    _require_finite(f"{op}: t", value_of(t))
+    return t
+
+
+def _require_finite(what: str, value: Array) -> None:
     xp = namespace(value)
     if not bool(xp.all(xp.isfinite(value))):
-        raise NonFiniteError("translate: t holds NaN or infinity")
-    m = m.broadcast_to(_broadcast("translate", m, shape[:-1]))
-    return Mixture(m.weights, arrays.add(m.means, arrays.expand_dims(t, -2)), m.covariances)
+        raise NonFiniteError(f"{what} holds NaN or infinity")
 
 
 def _operand(op: str, m: Mixture, x: Any) -> Any:
@@ -104,12 +213,13 @@ def _operand(op: str, m: Mixture, x: Any) -> Any:
     return x
 
 
-def _broadcast(op: str, m: Mixture, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _broadcast(op: str, m: Mixture, *shapes: tuple[int, ...]) -> tuple[int, ...]:
     try:
-        return np.broadcast_shapes(m.batch, shape)
+        return np.broadcast_shapes(m.batch, *shapes)
     except ValueError:
+        given = " and ".join(str(shape) for shape in shapes)
         raise ShapeError(
-            f"{op}: shape {shape} does not broadcast with the mixture's batch {m.batch}"
+            f"{op}: shape {given} does not broadcast with the mixture's batch {m.batch}"
         ) from None
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-import numpy as np
-
-from gmengine.autograd import Primitive, value_of
+from gmengine.autograd import Primitive, arrays
 from gmengine.autograd.arrays import broadcast_to, reshape
-from gmengine.backend import Array, float_dtype, kernels, namespace
-from gmengine.errors import NonFiniteError, ShapeError
+from gmengine.backend import Array, kernels
 from gmengine.mixture import Mixture
 from gmengine.ops._flat import flat, named_component
+from gmengine.ops._gaussians import factorised, log_normals
+from gmengine.ops._points import checked_points
 
 
 def evaluate(m: Mixture, points: Array) -> Any:
@@ -38,33 +37,43 @@ def evaluate(m: Mixture, points: Array) -> Any:
     DTypeError, BackendError
         If dtypes, libraries or devices differ.
     """
-    if isinstance(points, list | tuple):
-        points = namespace(value_of(m.weights)).asarray(points, dtype=m.dtype)
-    batch, shape = _check(m, points), tuple(points.shape)
-    n_points, dim = shape[-2:]
+    points, batch = checked_points("evaluate", m, points)
+    n_points, dim = points.shape[-2:]
     x = reshape(broadcast_to(points, (*batch, n_points, dim)), (prod(batch), n_points, dim))
     with named_component("evaluate", m):
         (values,) = evaluate_p(*flat(m.broadcast_to(batch)), x)
     return reshape(values, (*batch, n_points))
 
 
-def _check(m: Mixture, points: Any) -> tuple[int, ...]:
-    """Return the common batch shape."""
-    value = value_of(points)
-    xp = namespace(value_of(m.weights), value)
-    shape = tuple(value.shape)
-    if len(shape) < 2 or shape[-1] != m.dim:
-        raise ShapeError(f"evaluate: expected points (*batch, P, {m.dim}), got {shape}")
-    float_dtype("evaluate", mixture=m.weights, points=value)
-    try:
-        batch = np.broadcast_shapes(m.batch, shape[:-2])
-    except ValueError:
-        raise ShapeError(
-            f"evaluate: the mixture's batch {m.batch} and the points' {shape[:-2]} do not broadcast"
-        ) from None
-    if not bool(xp.all(xp.isfinite(value))):
-        raise NonFiniteError("evaluate: the points hold NaN or infinity")
-    return tuple(batch)
+def evaluate_components(m: Mixture, points: Array) -> Any:
+    """Return the terms w_i N(x; mu_i, C_i) of mixtures at points: those that `evaluate` sums (paper eq. 1-2).
+
+    For plots, responsibilities, small sizes: memory grows with P N K, where `evaluate` needs only P.
+
+    Parameters
+    ----------
+    m : Mixture, batch shape (*batch)
+    points : array, shape (*batch', P, K)
+        In the units of the means; `batch'` broadcasts with `batch`. Gradients flow to it and to `m`.
+
+    Returns
+    -------
+    array, shape (*broadcast of batch and batch', P, N)
+        In units of weight per volume; 0 for absent components.
+
+    Raises
+    ------
+    ShapeError
+        If `points` does not end in (P, K), or the batches do not broadcast.
+    NotPositiveDefinite, NonFiniteError
+        If a component that is present is no Gaussian; names it. NonFiniteError also for a point.
+    DTypeError, BackendError
+        If dtypes, libraries or devices differ.
+    """
+    points, _ = checked_points("evaluate_components", m, points)
+    m, factors = factorised("evaluate_components", m)
+    densities = arrays.exp(log_normals(points, m.means, factors))
+    return arrays.multiply(arrays.expand_dims(m.weights, -2), densities)
 
 
 @Primitive

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from operator import index
 from typing import Any
 
@@ -14,70 +13,12 @@ from gmengine.backend import Array, kernels, namespace, to_device
 from gmengine.errors import ArgumentError, ShapeError
 from gmengine.mixture import Mixture, check_components
 from gmengine.ops._flat import flat, named_component
+from gmengine.ops._plans import EmPlan, HemPlan, Level, Plan, TopPlan, TreePlan
 
-METHODS = ("tree_hem", "top")
+__all__ = ["METHODS", "EmPlan", "HemPlan", "Level", "Plan", "TopPlan", "TreePlan", "apply", "plan", "reduce"]
+
+METHODS = ("tree_hem", "em", "hem", "top")
 MAX_PER_NODE = 16
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """Which components a reduction makes of which: integers only, hence without gradient by its type.
-
-    A plain `Plan` keeps every component; the subclasses say what their methods decided.
-    """
-
-    n: int
-    """Components of the result."""
-    shape: tuple[int, ...]
-    """``(*batch, N)`` of the mixture for which the plan was made."""
-
-
-@dataclass(frozen=True, eq=False)
-class TreePlan(Plan):
-    """The decisions of TreeHEM for M flattened mixtures, T components per node.
-
-    A node is named by an integer: ``v >= 0`` is an inner node (numbered in preorder, so that a subtree of L
-    leaves is ``v, ..., v + L - 2``), ``~p < 0`` the leaf at position `p` of the Morton order.
-    """
-
-    order: Array
-    """(M, N): leaf position -> component, positive components first; -1 past the last present one."""
-    positive: Array
-    """(M,): number of positive leaves."""
-    children: Array
-    """(M, N - 1, 2): left and right child of each inner node."""
-    leaves: Array
-    """(M, N - 1): number of leaves under each inner node."""
-    selected: Array
-    """(M, n): the nodes that give the result."""
-    offsets: Array
-    """(M, n + 1): where their components begin in the result; a node past the last one gives none."""
-    representatives: Array
-    """(M, N - 1, 2T): the collected component from which each output of a fitted node starts."""
-    masks: Array
-    """(M, N - 1, 2T): as bits, the outputs that each collected component of a fitted node may join."""
-
-    @property
-    def arrays(self) -> tuple[Array, ...]:
-        """The integer arrays, in the order in which they are declared."""
-        return (
-            self.order,
-            self.positive,
-            self.children,
-            self.leaves,
-            self.selected,
-            self.offsets,
-            self.representatives,
-            self.masks,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class TopPlan(Plan):
-    """The decisions of ``"top"``."""
-
-    indices: Array
-    """(M, n): the components to keep, heaviest first; -1 where there are no more."""
 
 
 def reduce(m: Mixture, n: int, method: str = "tree_hem", per_node: int = 2) -> Mixture:
@@ -88,13 +29,23 @@ def reduce(m: Mixture, n: int, method: str = "tree_hem", per_node: int = 2) -> M
     m : Mixture, shape (*batch, N)
     n : int
         At least 1. Exactly n components are present where at least n were; where fewer were, they are kept as they
-        are, in their order, and followed by absent ones (weight 0, mean 0, covariance I).
-    method : {"tree_hem", "top"}
-        ``"tree_hem"``: one EM step in every node of a tree over the means (paper section 4.1). Conserves the integral,
-        the mean and the covariance of the mixture's positive and of its negative part.
-        ``"top"``: the components of largest ``|w|``, heaviest first; ties go to the lower index.
+        are, in their order, and followed by absent ones (weight 0, mean 0, covariance I). A merged component of "em" or
+        "hem" whose weight is not larger than the dtype's smallest normal number is absent as well.
+    method : {"tree_hem", "em", "hem", "top"}
+        ``"tree_hem"``: one EM step in every node of a tree over the means (paper section 4.1).
+        ``"em"``: one EM step from the n components of largest ``|w|`` (the paper's MEM, eq. 15-16, with V = 20 virtual
+        points). Positive ones first, heaviest first; the last gives way if a sign would have none.
+        ``"hem"``: hierarchical EM, level by level to a third of the components, each level one EM step from those that
+        hold equal-mass quantiles along a Morton curve (Vasconcelos & Lippman 1999). A component may join parents of
+        Kullback-Leibler divergence up to 2, and the nearest (Preiner et al. 2014, alpha = 2). V is
+        the number of the mixture's components, as for the points of the original. In the order of the curve, positive
+        ones first.
+        These three conserve the integral, the mean and the covariance of the mixture's positive and of its negative
+        part. Signs never mix. Memory is linear in N, but for the N^2 / 20 bytes of the masks of "hem".
+        ``"top"``: the components of largest ``|w|``, heaviest first.
+        Ties go to the lower index.
     per_node : int, 1 to 16
-        The paper's T, for ``"tree_hem"``: how many components a node holds.
+        The paper's T, how many components a node holds: for ``"tree_hem"``; the other methods ignore it.
 
     Returns
     -------
@@ -104,8 +55,8 @@ def reduce(m: Mixture, n: int, method: str = "tree_hem", per_node: int = 2) -> M
     Raises
     ------
     ArgumentError
-        If n < 1, the method is unknown, per_node is not 1 to 16, or "tree_hem" is asked to merge both signs into one
-        component.
+        If n < 1, the method is unknown, per_node is not 1 to 16, or a method other than "top" is asked to merge both
+        signs into one component.
     NonFiniteError, NotPositiveDefinite
         If a present component has such a number or covariance ("top" asks only for finite weights); names it.
 
@@ -123,7 +74,8 @@ def reduce(m: Mixture, n: int, method: str = "tree_hem", per_node: int = 2) -> M
 def plan(m: Mixture, n: int, method: str = "tree_hem", per_node: int = 2) -> Plan:
     """Return the discrete decisions of `reduce`, for the values of `m`.
 
-    Parameters, result and errors are those of `reduce`; a mixture of Tensors is planned by its values.
+    Parameters and errors are those of `reduce`, but that "em", like "top", asks only for finite weights here. A mixture
+    of Tensors is planned by its values.
     """
     n, per_node = _check("plan", n, method, per_node)
     if n >= m.n_components:
@@ -178,6 +130,37 @@ def _(residuals: Any, cotangents: tuple[Array, ...], needs: tuple[bool, ...]) ->
 
 
 @Primitive
+def em_p(
+    weights: Array, means: Array, covariances: Array, *, plan: tuple[Array, ...]
+) -> tuple[tuple[Array, ...], Any]:
+    """Apply the plan of one EM step to (M, N) mixtures."""
+    return kernels("em", weights).forward(weights, means, covariances, plan)
+
+
+@em_p.defvjp
+def _(residuals: Any, cotangents: tuple[Array, ...], needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
+    return kernels("em", residuals[0]).vjp(residuals, *cotangents, needs)
+
+
+@Primitive
+def hem_p(
+    weights: Array,
+    means: Array,
+    covariances: Array,
+    *,
+    plan: tuple[tuple[Array, ...], ...],
+    values: Any = None,
+) -> tuple[tuple[Array, ...], Any]:
+    """Apply the plan of hierarchical EM to (M, N) mixtures; `values` is what planning has found already."""
+    return kernels("hem", weights).forward(weights, means, covariances, plan, values)
+
+
+@hem_p.defvjp
+def _(residuals: Any, cotangents: tuple[Array, ...], needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
+    return kernels("hem", residuals[0]).vjp(residuals, *cotangents, needs)
+
+
+@Primitive
 def top_p(
     weights: Array, means: Array, covariances: Array, *, indices: Array
 ) -> tuple[tuple[Array, ...], Any]:
@@ -208,20 +191,23 @@ def _check(op: str, n: Any, method: str, per_node: Any) -> tuple[int, int]:
     return index(n), index(per_node)
 
 
-def _decide(op: str, m: Mixture, n: int, method: str, per_node: int) -> tuple[Plan, tuple[Array, ...] | None]:
-    """Return the plan for n < N, and the result if the method finds it on the way."""
-    weights, means, covariances = flat(m.values())
-    shape = (*m.batch, m.n_components)
+def _decide(op: str, m: Mixture, n: int, method: str, per_node: int) -> tuple[Plan, Any]:
+    """Return the plan for n < N, and what the method finds of the result on the way, if anything."""
+    arrays = flat(m.values())
+    weights, shape, module = arrays[0], (*m.batch, m.n_components), kernels(method, arrays[0])
+    if method in ("top", "em") and not namespace(weights).all(namespace(weights).isfinite(weights)):
+        check_components(op, *m.values().to("cpu").arrays)
     if method == "top":
-        if not namespace(weights).all(namespace(weights).isfinite(weights)):
-            check_components(op, *m.values().to("cpu").arrays)
-        return TopPlan(n, shape, kernels("top", weights).plan(weights, n)), None
+        return TopPlan(n, shape, module.plan(weights, n)), None
     if n == 1:
         _check_one_sign(op, weights, m.batch)
+    if method == "em":
+        return EmPlan(n, shape, *module.plan(weights, n)), None
     with named_component(op, m):
-        found, values = kernels("tree_hem", weights).plan_and_forward(
-            weights, means, covariances, n, per_node
-        )
+        if method == "hem":
+            levels, values = module.plan_and_forward(*arrays, n)
+            return HemPlan(n, shape, tuple([Level(*level) for level in levels])), values
+        found, values = module.plan_and_forward(*arrays, n, per_node)
     return TreePlan(n, shape, *found), values
 
 
@@ -233,12 +219,16 @@ def _check_one_sign(op: str, weights: Array, batch: tuple[int, ...]) -> None:
         raise ArgumentError(f"{op}: expected n >= 2 for mixture {where}, which has both signs, got n = 1")
 
 
-def _carry_out(op: str, m: Mixture, plan: Plan, values: tuple[Array, ...] | None) -> Mixture:
-    if isinstance(plan, TreePlan):
-        with named_component(op, m):
+def _carry_out(op: str, m: Mixture, plan: Plan, values: Any) -> Mixture:
+    with named_component(op, m):
+        if isinstance(plan, TreePlan):
             outputs = tree_hem_p(*flat(m), plan=plan.arrays, values=values)
-    elif isinstance(plan, TopPlan):
-        outputs = top_p(*flat(m), indices=plan.indices)
-    else:
-        return m
+        elif isinstance(plan, EmPlan):
+            outputs = em_p(*flat(m), plan=plan.arrays)
+        elif isinstance(plan, HemPlan):
+            outputs = hem_p(*flat(m), plan=plan.arrays, values=values)
+        elif isinstance(plan, TopPlan):
+            outputs = top_p(*flat(m), indices=plan.indices)
+        else:
+            return m
     return Mixture(*(reshape(x, (*m.batch, *x.shape[1:])) for x in outputs))

@@ -71,7 +71,7 @@ def assert_close(
     error = np.abs(got.astype(np.float64) - want)
     worst = np.unravel_index(np.argmax(np.where(np.isnan(error), np.inf, error - bound)), want.shape)
     if not np.all(error <= bound):
-        where = [int(i) for i in worst]
+        where = [int(i) for i in worst] or ""
         raise AssertionError(
             f"{name}{where}: {got[worst]!r} instead of {want[worst]!r}: off by {error[worst]:.3g}, allowed "
             f"{bound[worst]:.3g} (kind {kind!r}, {dtype}, size {size}, condition {condition:g})"

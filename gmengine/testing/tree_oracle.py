@@ -38,7 +38,7 @@ def tree_hem(weights: Any, means: Any, covariances: Any, n: int, per_node: int =
     live = [i for i, w in enumerate(weights) if w != 0]
     centre = (means[live].min(axis=0) / 2 + means[live].max(axis=0) / 2).astype(float) if live else 0.0
     means64, covariances64 = means.astype(float) - centre, covariances.astype(float)  # coincident: exactly 0
-    codes = dict(zip(live, _morton(means64[live], eps), strict=True)) if live else {}
+    codes = dict(zip(live, morton(means64[live], eps), strict=True)) if live else {}
     fit = _Fit(eps, float(np.max(np.ptp(means64[live], axis=0))) if live else 0.0)
     trees: list[Tree] = []
     for sign in (1.0, -1.0):
@@ -57,7 +57,8 @@ def tree_hem(weights: Any, means: Any, covariances: Any, n: int, per_node: int =
     return w, mu, cov
 
 
-def _morton(points: Any, eps: float) -> list[int]:
+def morton(points: Any, eps: float) -> list[int]:
+    """Return the Morton codes of points (N, K) in their bounding box; `eps` is that of the input's dtype."""
     dim = points.shape[-1]
     bits = 10 if dim <= 3 else max(1, 30 // dim)
     low, size = points.min(axis=0), np.ptp(points, axis=0)
@@ -173,7 +174,10 @@ class _Fit:
 
 
 def _shares(g: Gaussian, parents: list[Gaussian], total: float, eps: float) -> list[float]:
-    """Return how much of one Gaussian each parent takes: a softmax over the parents that it is close to."""
+    """Return how much of one Gaussian each parent takes: a softmax over the parents that it is close to.
+
+    Close means a divergence clearly below 1/2, not one that rounding put there; the nearest parent always is.
+    """
     w, mean, cov = g
     dim = len(mean)
     scores, divergences = [], []
@@ -184,7 +188,7 @@ def _shares(g: Gaussian, parents: list[Gaussian], total: float, eps: float) -> l
         scores.append(log(pw) + 4 * w / total * likelihood)
         divergences.append(0.5 * (maha + trace - dim - (_logdet(cov) - _logdet(pcov))))
     nearest = _first_largest([-v for v in divergences], eps)
-    kept = [v < 0.5 or s == nearest for s, v in enumerate(divergences)]
+    kept = [v < 0.5 - TIES * eps or s == nearest for s, v in enumerate(divergences)]
     top = max(z for z, k in zip(scores, kept, strict=True) if k)
     terms = [exp(z - top) if k else 0.0 for z, k in zip(scores, kept, strict=True)]
     return [t / sum(terms) for t in terms]

@@ -10,6 +10,7 @@ import pytest
 
 from gmengine.autograd import Primitive, Tape, arrays, check_vjp, value_of
 from gmengine.errors import ArgumentError, BackendError, DTypeError, ShapeError
+from gmengine.testing.strategies import random_mixture
 
 RNG = np.random.default_rng(11)
 X, Y = RNG.uniform(0.5, 2.0, (2, 3)), RNG.uniform(0.5, 2.0, (2, 3))
@@ -25,8 +26,7 @@ class Mix:
 
 
 def mix(n: int = 4, dim: int = 2) -> Mix:
-    a = RNG.standard_normal((n, dim, dim))
-    return Mix(RNG.uniform(0.5, 1.0, n), RNG.standard_normal((n, dim)), a @ a.swapaxes(-1, -2) + np.eye(dim))
+    return Mix(*random_mixture(RNG, (), n, dim, signed=False).arrays)
 
 
 def with_rule(rule):

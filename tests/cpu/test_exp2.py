@@ -88,8 +88,3 @@ def test_no_argument_up_to_zero_gives_anything_but_a_number_from_zero_to_one(dty
     t = t[~np.isnan(t)]
     got = powers(t)
     assert np.all(np.isfinite(got) & (got >= 0) & (got <= 1))
-
-
-def test_it_refuses_to_run_outside_compiled_code():
-    with pytest.raises(TypeError, match="compiled"):
-        exp2(-1.0)

@@ -6,16 +6,11 @@ import pytest
 import gmengine as gm
 from gmengine.data import random_linear
 from gmengine.errors import ArgumentError
+from gmengine.testing.strategies import random_mixture
 
 
 def mixtures(batch=(4, 2), n=5, dim=2, seed=0):
-    rng = np.random.default_rng(seed)
-    a = rng.standard_normal((*batch, n, dim, dim))
-    return gm.Mixture(
-        rng.standard_normal((*batch, n)),
-        rng.standard_normal((*batch, n, dim)),
-        a @ np.swapaxes(a, -1, -2) + np.eye(dim),
-    )
+    return random_mixture(seed, batch, n, dim)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 4])

@@ -26,8 +26,8 @@ def test_training_gives_the_batch_unit_variances(dim, shared):
     trace = mean_trace(done, axis=(0, 1) if shared else 0)
     assert_close("sum", trace, np.full(trace.shape, float(dim)), size=72)
     assert_close("exact", integrate(done), integrate(m))
-    ratio = done.means / m.means
-    assert_close("sum", ratio, np.broadcast_to(ratio[:1, :1] if shared else ratio[:1], ratio.shape).copy())
+    factor = np.sqrt(dim / mean_trace(m, axis=(0, 1) if shared else 0))
+    assert_mixtures_close("sum", done, scale(m, np.broadcast_to(factor, m.batch)), size=72)
 
 
 @pytest.mark.parametrize("shared", [False, True])

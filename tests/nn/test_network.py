@@ -82,7 +82,7 @@ def test_order_place_brightness_and_padding_of_the_input_do_not_matter(training,
     m = batch.mixtures
     want = net.apply(params, state, m, training)[0]
     order = np.random.default_rng(3).permutation(10)
-    shuffled = Mixture(m.weights[..., order], m.means[..., order, :], m.covariances[..., order, :, :])
+    shuffled = laws.permuted(m, order)
     moved = translate(m, np.random.default_rng(4).normal(0, 3, (6, 1, 2)))
     brighter = m * np.array([1.0, 2.0, 0.1, 5.0, 1e-3, 1e3])[:, None]
     for changed in (shuffled, moved, brighter):

@@ -1,18 +1,13 @@
-"""What every op should give, slow and obvious, from the formulas alone: shares no code with the package.
-
-NumPy arrays in, NumPy float64 out. A mixture is three arrays, ``weights (*batch, N)``, ``means (*batch, N,
-K)``, ``covariances (*batch, N, K, K)``; a component of weight 0 is absent.
-"""
+"""Closed forms as loops over components."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import sqrt
+from math import pi, sqrt
 from typing import Any
 
 import mpmath
 import numpy as np
-from scipy.signal import fftconvolve
 from scipy.stats import multivariate_normal
 
 Triple = tuple[Any, Any, Any]
@@ -20,7 +15,7 @@ Triple = tuple[Any, Any, Any]
 
 def density(x: Any, mean: Any, covariance: Any) -> float:
     """Return N(x; mean, covariance) of one point."""
-    return float(multivariate_normal(np.float64(mean), np.float64(covariance)).pdf(np.float64(x)))
+    return float(multivariate_normal(_double(mean), _double(covariance)).pdf(_double(x)))
 
 
 def present(weights: Any) -> list[int]:
@@ -46,13 +41,8 @@ def evaluate_precise(weights: Any, means: Any, covariances: Any, points: Any, di
         for x in points:
             total = mpmath.mpf(0)
             for i in present(weights):
-                c = mpmath.matrix([[mpmath.mpf(float(v)) for v in row] for row in covariances[i]])
-                d = mpmath.matrix(
-                    [mpmath.mpf(float(a)) - mpmath.mpf(float(b)) for a, b in zip(x, means[i], strict=True)]
-                )
-                maha = (d.T * mpmath.lu_solve(c, d))[0]
-                norm = mpmath.sqrt((2 * mpmath.pi) ** len(x) * mpmath.det(c))
-                total += mpmath.mpf(float(weights[i])) * mpmath.exp(-maha / 2) / norm
+                term = _precise_density(x, means[i], _matrix(covariances[i]))
+                total += mpmath.mpf(float(weights[i])) * term
             values.append(float(total))
     return np.array(values)
 
@@ -60,9 +50,8 @@ def evaluate_precise(weights: Any, means: Any, covariances: Any, points: Any, di
 def peaks(weights: Any, covariances: Any) -> Any:
     """Return ``N(mu_i; mu_i, C_i)``, shape ``(*batch, N)``; 1 for absent components."""
     density_at_mean = np.ones(weights.shape)
-    zero = np.zeros(covariances.shape[-1])
     for index in zip(*np.nonzero(weights), strict=True):
-        density_at_mean[index] = density(zero, zero, covariances[index])
+        density_at_mean[index] = 1.0 / sqrt(np.linalg.det(2 * pi * _double(covariances[index])))
     return density_at_mean
 
 
@@ -94,19 +83,6 @@ def convolve(data: Triple, kernel: Triple) -> Triple:
                     mu[o, c] = dmu[i, n].astype(float) + kmu[o, i, m].astype(float)
                     cov[o, c] = dcov[i, n].astype(float) + kcov[o, i, m].astype(float)
     return w, mu, cov
-
-
-def convolve_on_grid(data: Triple, kernel: Triple, radius: float, n: int) -> tuple[Any, Any]:
-    """Return points ``(P, K)`` and values there of the convolution of two mixtures, from samples on a grid.
-
-    Knows nothing of the algebra: both functions are sampled at ``(2n + 1)^K`` points of [-radius, radius]^K
-    and convolved by FFT; both must have died away at the border.
-    """
-    dim, axis = data[1].shape[-1], np.linspace(-radius, radius, 2 * n + 1)
-    points = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
-    f, g = (evaluate(*m, points).reshape((len(axis),) * dim) for m in (data, kernel))
-    values = fftconvolve(f, g, mode="same") * (axis[1] - axis[0]) ** dim
-    return points, values.reshape(-1)
 
 
 def relu(
@@ -146,21 +122,106 @@ def moments(weights: Any, means: Any, covariances: Any) -> Triple:
     dim = means.shape[-1]
     m0, m1, m2 = 0.0, np.zeros(dim), np.zeros((dim, dim))
     for i in present(weights):
-        w, mu = float(weights[i]), np.float64(means[i])
+        w, mu = float(weights[i]), _double(means[i])
         m0 += w
         m1 += w * mu
-        m2 += w * (np.float64(covariances[i]) + np.outer(mu, mu))
+        m2 += w * (_double(covariances[i]) + np.outer(mu, mu))
     return m0, m1, m2
 
 
 def domain_scale(weights: Any, covariances: Any) -> float:
     """Return the s that makes the mean of tr(s^2 C) over present components K; 1 if there are none."""
-    traces = [float(np.trace(np.float64(covariances[i]))) for i in present(weights)]
+    traces = [float(np.trace(_double(covariances[i]))) for i in present(weights)]
     return sqrt(covariances.shape[-1] * len(traces) / sum(traces)) if traces else 1.0
 
 
+def product(a: Triple, b: Triple, digits: int = 40) -> float:
+    """Return the integral of f g of two mixtures, ``sum_ij w_i v_j N(mu_i; nu_j, C_i + D_j)``."""
+    with mpmath.workdps(digits):
+        return float(_product(a, b))
+
+
+def l2_distance(a: Triple, b: Triple, digits: int = 40) -> float:
+    """Return the square root of the integral of ``(f - g)^2``: <f, f> - 2 <f, g> + <g, g>, in many digits."""
+    with mpmath.workdps(digits):
+        squared = _product(a, a) - 2 * _product(a, b) + _product(b, b)
+        return float(mpmath.sqrt(max(squared, mpmath.mpf(0))))
+
+
+def mean_and_covariance(weights: Any, means: Any, covariances: Any) -> tuple[Any, Any]:
+    """Return the mean and the covariance of one mixture divided by its integral."""
+    total, first, second = moments(weights, means, covariances)
+    mean = first / total
+    return mean, second / total - np.outer(mean, mean)
+
+
+def derivatives(weights: Any, means: Any, covariances: Any, points: Any) -> tuple[Any, Any]:
+    """Return the gradients (P, K) and Hessians (P, K, K) of one mixture at points (P, K)."""
+    dim = means.shape[-1]
+    gradients, hessians = np.zeros((len(points), dim)), np.zeros((len(points), dim, dim))
+    for i in present(weights):
+        p = np.linalg.inv(_double(covariances[i]))
+        for x, g, h in zip(_double(points), gradients, hessians, strict=True):
+            term = float(weights[i]) * density(x, means[i], covariances[i])
+            pull = p @ (x - _double(means[i]))
+            g -= term * pull
+            h += term * (np.outer(pull, pull) - p)
+    return gradients, hessians
+
+
+def push_forward(weights: Any, means: Any, covariances: Any, matrix: Any, shift: Any) -> Triple:
+    """Return one mixture pushed through ``x -> A x + t``."""
+    a, t = _double(matrix), _double(shift)
+    rows = len(t)
+    mu, cov = np.zeros((len(weights), rows)), np.tile(np.eye(rows), (len(weights), 1, 1))
+    for i in present(weights):
+        mu[i] = a @ _double(means[i]) + t
+        cov[i] = a @ _double(covariances[i]) @ a.T
+    return _double(weights), mu, cov
+
+
+def conditional(weights: Any, means: Any, covariances: Any, axes: Any, values: Any) -> Triple:
+    """Return the slice of one mixture where the coordinates `axes` equal `values`, not normalised."""
+    dim = means.shape[-1]
+    b = list(axes)
+    a = [k for k in range(dim) if k not in b]
+    w, mu = np.zeros(len(weights)), np.zeros((len(weights), len(a)))
+    cov = np.tile(np.eye(len(a)), (len(weights), 1, 1))
+    for i in present(weights):
+        c, m, v = _double(covariances[i]), _double(means[i]), _double(values)
+        gain = c[np.ix_(a, b)] @ np.linalg.inv(c[np.ix_(b, b)])
+        w[i] = float(weights[i]) * density(v, m[b], c[np.ix_(b, b)])
+        mu[i] = m[a] + gain @ (v - m[b])
+        cov[i] = c[np.ix_(a, a)] - gain @ c[np.ix_(b, a)]
+    return w, mu, cov
+
+
+def _product(a: Triple, b: Triple) -> Any:
+    total = mpmath.mpf(0)
+    for i in present(a[0]):
+        for j in present(b[0]):
+            weight = mpmath.mpf(float(a[0][i])) * mpmath.mpf(float(b[0][j]))
+            c = _matrix(a[2][i]) + _matrix(b[2][j])
+            total += weight * _precise_density(a[1][i], b[1][j], c)
+    return total
+
+
+def _matrix(rows: Any) -> Any:
+    return mpmath.matrix([[mpmath.mpf(float(v)) for v in row] for row in rows])
+
+
+def _precise_density(x: Any, mean: Any, c: Any) -> Any:
+    d = mpmath.matrix([mpmath.mpf(float(p)) - mpmath.mpf(float(q)) for p, q in zip(x, mean, strict=True)])
+    maha = (d.T * mpmath.lu_solve(c, d))[0]
+    return mpmath.exp(-maha / 2) / mpmath.sqrt((2 * mpmath.pi) ** len(x) * mpmath.det(c))
+
+
+def _double(x: Any) -> Any:
+    return np.asarray(x, np.float64)
+
+
 def _densities(mean: Any, covariance: Any, points: Any) -> Any:
-    pdf = multivariate_normal(np.float64(mean), np.float64(covariance)).pdf(np.float64(points))
+    pdf = multivariate_normal(_double(mean), _double(covariance)).pdf(_double(points))
     return np.reshape(pdf, len(points))
 
 

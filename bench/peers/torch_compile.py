@@ -1,0 +1,48 @@
+"""PyTorch, compiled by ``torch.compile`` for the CPU; the better of the two forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torch._dynamo
+
+from bench.peers import formulas
+from gmengine import Mixture
+
+FORMS = formulas.FORMS
+
+
+def versions() -> dict[str, str]:
+    return {"torch": torch.__version__}
+
+
+def _compiled(
+    function: Callable[..., Any], form: str, inputs: tuple[Any, ...], gradients: bool
+) -> Callable[[], Any]:
+    torch._dynamo.reset()  # every case is compiled for itself
+    run = torch.compile(partial(function, torch, form))
+    arrays = [torch.from_numpy(a) for a in inputs]
+    if not gradients:
+
+        def forward() -> Any:
+            with torch.no_grad():
+                return run(*arrays).numpy()
+
+        return forward
+    leaves = [a.requires_grad_() for a in arrays]
+
+    def both() -> Any:
+        return torch.autograd.grad(run(*leaves).sum(), leaves)[0].numpy()
+
+    return both
+
+
+def evaluate(mixture: Mixture, points: Any, gradients: bool, form: str) -> Callable[[], Any]:
+    return _compiled(formulas.evaluate, form, (*mixture.arrays, points), gradients)
+
+
+def relu(mixture: Mixture, gradients: bool, form: str) -> Callable[[], Any]:
+    return _compiled(formulas.relu, form, mixture.arrays, gradients)
