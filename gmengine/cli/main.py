@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from gmengine import __version__
-from gmengine.cli import evaluate, info, predict, train
+from gmengine.cli import compile, evaluate, info, predict, train
 from gmengine.cli.signals import Interrupted, ignore_signals, raising_signals
 from gmengine.errors import GmengineError
 
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"gmengine {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, evaluate, predict, info):
+    for module in (train, evaluate, predict, compile, info):
         name = module.__name__.rpartition(".")[2]
         summary = (module.__doc__ or "").splitlines()[0]
         command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)

@@ -14,13 +14,14 @@ from gmengine.cpu._tuples import (
     as_double,
     congruence,
     diagonal_product,
+    dot,
     scaled,
     transposed_times,
     whitening,
 )
 from gmengine.errors import NonFiniteError, NotPositiveDefinite
 
-SOUND, NON_FINITE, NOT_DEFINITE = 0, 1, 2
+SOUND, NON_FINITE, NOT_DEFINITE, OVERFLOW = 0, 1, 2, 3
 
 # y.y = SCALE |L^-1 d|^2, so that 2^(-y.y) = exp(-1/2 d^T C^-1 d).
 SCALE = 0.5 * math.log2(math.e)
@@ -48,10 +49,16 @@ def _is_finite(weights, means, covariances, j, mean):
 
 
 @helper
+def _fits(rows, value):
+    return np.isfinite(rows.dtype.type(value))
+
+
+@helper
 def prepare(weights, means, covariances, index, n, rows, peaks, like):
     """Write mean and scaled L^-1 of the present components into `rows`, N(mu; mu, C) into `peaks`.
 
-    covariances: (N, K K). Returns (fault, component): SOUND, or why the first faulty component is no Gaussian.
+    covariances: (N, K K). Returns (fault, component): SOUND, or why the first faulty component is no Gaussian, or
+    none that the dtype of `rows` can hold.
     """
     mean, tri, _ = like
     K = len(mean)
@@ -65,6 +72,8 @@ def prepare(weights, means, covariances, index, n, rows, peaks, like):
         write_row(rows, r, 0, read_row(means, j, 0, mean))
         write_row(rows, r, K, scaled(math.sqrt(SCALE), inverse))
         peaks[r] = diagonal_product(scaled(1.0 / math.sqrt(2.0 * math.pi), inverse))
+        if not _fits(rows, weights[j] * peaks[r]) or not _fits(rows, dot(inverse, inverse)):
+            return OVERFLOW, j
     return SOUND, 0
 
 
@@ -95,6 +104,11 @@ def raise_faults(op, faults, covariances):
     code, n = (int(i) for i in faults[m])
     if code == NON_FINITE:
         raise NonFiniteError(f"{op}: component [{m}, {n}] has a number that is not finite")
+    if code == OVERFLOW:
+        raise NonFiniteError(
+            f"{op}: component [{m}, {n}] is too narrow: its value at its mean, or its precision, "
+            "is beyond the range of the dtype"
+        )
     smallest = np.linalg.eigvalsh(covariances[m, n].astype(np.float64))[0]
     raise NotPositiveDefinite(
         f"{op}: covariance of component [{m}, {n}] is not positive definite, smallest eigenvalue {smallest:.3g}"

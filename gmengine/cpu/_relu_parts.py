@@ -5,7 +5,14 @@ from typing import NamedTuple
 import numpy as np
 
 from gmengine.cpu._compile import helper
-from gmengine.cpu._gaussian import SCALE, gather_present, prepare, write_component_gradient
+from gmengine.cpu._gaussian import (
+    OVERFLOW,
+    SCALE,
+    SOUND,
+    gather_present,
+    prepare,
+    write_component_gradient,
+)
 from gmengine.cpu._pairs import block_range, lane_dtype, load_points, new_lanes, pair_slopes
 from gmengine.cpu._rows import LANES, read_row
 from gmengine.cpu._tuples import as_double
@@ -67,6 +74,8 @@ def start(weights, means, covariances, bias, epsilons, relative, t, like):
         t.coarse[r] = abs(kept) + epsilons[0] * of_weights
         t.rows[r, first] = w * t.peaks[r]
         t.rows[r, first + 1] = t.coarse[r] * t.peaks[r]
+        if fault == SOUND and not np.isfinite(t.rows[r, first + 1]):
+            fault, where = OVERFLOW, t.present[r]
     return n, fault, where, epsilons[1] * of_values, epsilons[2] * of_values
 
 

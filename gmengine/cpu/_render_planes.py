@@ -9,6 +9,8 @@ from gmengine.cpu._compile import helper
 from gmengine.cpu._exp2 import exp2
 from gmengine.cpu._render_lines import add_line, line_moments
 
+RUN = 4096  # cells of a line whose sums are taken in the cells' own dtype, before they are added in float64
+
 
 class Plane(NamedTuple):
     """The last two axes, u and v, of a component, given its other coordinates, which make up the `fall` of y.y.
@@ -85,7 +87,10 @@ def plane_moments(p, g, like):
     for i in range(first, last):
         y, fall, place, n, begins, z = _line(i, p, flat)
         if n > 0:
-            s, sv, svv = line_moments(g, place, n, begins, z, p.steep_v, like)
+            s, sv, svv = 0.0, 0.0, 0.0
+            for at in range(0, n, RUN):
+                part = line_moments(g, place + at, min(RUN, n - at), begins + at, z, p.steep_v, like)
+                s, sv, svv = s + part[0], sv + part[1], svv + part[2]
             e = exp2(-fall)
             m += e * s
             mv += e * sv

@@ -13,8 +13,8 @@ from math import prod
 
 import numpy as np
 
-from gmengine.cpu._compile import TASKS, ready, threaded
-from gmengine.cpu._gaussian import gather_present, prepare, raise_faults
+from gmengine.cpu._compile import TASKS, helper, ready, threaded
+from gmengine.cpu._gaussian import NOT_DEFINITE, SCALE, SOUND, gather_present, prepare, raise_faults
 from gmengine.cpu._pairs import new_lanes, zeros_like_pairs
 from gmengine.cpu._product_pairs import (
     BLOCK,
@@ -28,6 +28,9 @@ from gmengine.cpu._product_pairs import (
 )
 from gmengine.cpu._rows import read_lane, write_lane, write_row, write_symmetric
 from gmengine.cpu._tuples import scaled
+from gmengine.errors import NonFiniteError
+
+SINGULAR = 1e-14  # of its diagonal entry; rounding leaves a few 1e-16
 
 
 @threaded
@@ -39,7 +42,24 @@ def _check(worker, workers, mixture, faults, like):
     for m in range(worker, M, workers):
         n = gather_present(weights[m], index)
         fault, where = prepare(weights[m], means[m], covariances[m], index, n, rows, peaks, like)
+        for r in range(n):
+            if fault == SOUND and _is_singular(rows, r, covariances[m], index[r], like):
+                fault, where = NOT_DEFINITE, index[r]
         faults[m, 0], faults[m, 1] = fault, where
+
+
+@helper
+def _is_singular(rows, r, covariances, j, like):
+    """Return whether a pivot of the Cholesky factorisation is all rounding.
+
+    Pivots of a sum are no smaller than the sums of pivots: once all components pass, every pair does.
+    """
+    K = len(like[0])
+    singular = False
+    for k in range(K):
+        pivot = SCALE / rows[r, K + k * (k + 3) // 2] ** 2
+        singular |= not pivot > SINGULAR * covariances[j, k * (K + 1)]
+    return singular
 
 
 @threaded
@@ -132,6 +152,9 @@ def forward(*inputs, batches, form):
     parts = np.zeros(len(pairs) * slices)
     _forward(len(parts), slices, a, b, pairs, symmetric, parts, like)
     results = parts.reshape(-1, slices).sum(axis=1) * (2.0 * math.pi) ** (-0.5 * K)
+    if not np.all(np.isfinite(results)):
+        p, q = pairs[np.flatnonzero(~np.isfinite(results))[0]]
+        raise NonFiniteError(f"product: the integral for mixtures {p} of a and {q} of b is beyond float64's range")
     if symmetric:
         results = np.maximum(results, 0.0)
     if form == "distance":

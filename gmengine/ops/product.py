@@ -37,7 +37,9 @@ def product(a: Mixture, b: Mixture) -> Any:
     ShapeError
         If dimensions differ, or the batches do not broadcast.
     NotPositiveDefinite, NonFiniteError
-        If a component that is present is no Gaussian; names the operand and the component.
+        If a component that is present is no Gaussian, or its covariance is singular to within rounding (a
+        pivot below 1e-14 of its variance: condition numbers beyond about 1e13); names the operand and the component.
+        NonFiniteError also if the integral is beyond the range of float64.
     DTypeError, BackendError
         If dtypes, libraries or devices differ.
     """
@@ -50,9 +52,10 @@ def l2_distance(a: Mixture, b: Mixture, squared: bool = False) -> Any:
     It is sqrt(<c, c>) with c = a - b, a sum over pairs of components of both (see `product`), taken in float64.
     Components of the same number, mean and covariance in a and b are first made one component of c, by subtracting
     their weights. So mixtures that differ in weights alone have a distance correct to the last digits, however small
-    it is, and the distance of a mixture to itself is exactly 0. In general <c, c> is correct to a few 1e-16 of
-    s^2 = sum_ij |c_i c_j| N(mu_i; mu_j, C_i + C_j), i, j running over the components of c: a distance of 1e-4 s has
-    8 correct digits, one of 1e-6 s has 4, and one below 1e-8 s is noise.
+    it is, and the distance of a mixture to itself is exactly 0. In general the error of <c, c> is about
+    1e-16 max(1, cond / 20) of s^2 = sum_ij |c_i c_j| N(mu_i; mu_j, C_i + C_j), where i, j run over the components of
+    c and cond is the largest condition number of a covariance: of round components a distance of 1e-4 s has 8
+    correct digits, one of 1e-6 s has 4, and one below 1e-8 s is noise; at cond 1e4, 1e-4 s has 5.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ from gmengine.training.progress import Model, Progress, Tally
 from gmengine.training.run import Run, Start, Watcher, resume, train
 from gmengine.training.splits import PARTS, Splits, Task, load_part, load_splits
 from gmengine.training.threads import limited_threads, requested_threads
+from gmengine.training.warm_up import warm_up
 
 __all__ = [
     "CHECKPOINT",
@@ -43,4 +44,5 @@ __all__ = [
     "train",
     "train_epoch",
     "train_step",
+    "warm_up",
 ]

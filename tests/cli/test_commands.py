@@ -30,7 +30,13 @@ def test_help_is_there_at_once_without_compiled_code():
 def test_help_names_every_command_and_every_default(gmengine_command, tmp_path):
     top = gmengine_command("--help", cwd=tmp_path)
     assert top.returncode == 0
-    assert re.findall(r"^    (\w+)  ", top.stdout, re.MULTILINE) == ["train", "evaluate", "predict", "info"]
+    assert re.findall(r"^    (\w+)  ", top.stdout, re.MULTILINE) == [
+        "train",
+        "evaluate",
+        "predict",
+        "compile",
+        "info",
+    ]
     _, _, options = gmengine_command("train", "--help", cwd=tmp_path).stdout.partition("options:")
     train = " ".join(options.split())
     for name in ("epochs", "batch_size", "lr", "schedule", "weight_decay", "max_norm", "average", "seed"):
@@ -178,3 +184,18 @@ def test_a_reader_that_leaves_early_is_no_error_message(start, tmp_path):
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 2
+
+
+def test_compile_runs_every_kernel_and_keeps_what_it_compiled(gmengine_command, tmp_path):
+    done = gmengine_command("compile", "--dim", 2, "--dtype", "float64", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    *ops, last = done.stdout.splitlines()
+    named = [re.fullmatch(r"K=2 float64  (\S.*?) +[\d.]+ s", line)[1] for line in ops]
+    assert {"convolve", "evaluate", "relu", "reduce (tree_hem)", "product", "render"} <= set(named)
+    assert re.match(r"[\d.]+ s in all", last)
+
+
+def test_compile_refuses_dimensions_that_nobody_has(gmengine_command, tmp_path):
+    done = gmengine_command("compile", "--dim", 0, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "invalid choice: 0" in done.stderr

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from gmengine.errors import ArgumentError
+from gmengine.testing.auditing._own import FUNCTIONS
 from gmengine.testing.laws import on_mixtures
 
 Fn = Callable[..., Any]
@@ -117,6 +118,4 @@ class Algebra:
     @staticmethod
     def of_gmengine(**options: Any) -> Algebra:
         """Return gmengine's own algebra; `options` replace functions or the inputs they are given."""
-        from gmengine.testing.auditing._own import FUNCTIONS
-
         return Algebra(**{**FUNCTIONS, **options})

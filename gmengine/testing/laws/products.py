@@ -12,6 +12,7 @@ from gmengine.ops.product import l2_distance, product
 from gmengine.testing import oracles
 from gmengine.testing.assertions import asnumpy, assert_close
 from gmengine.testing.laws._common import stretched, triple
+from gmengine.testing.tolerances import tolerance
 
 Product = Callable[[Mixture, Mixture], Any]
 """``(a, b) -> (*batch,)``"""
@@ -107,6 +108,4 @@ def _close(got: Any, want: Any, scale: Any, a: Mixture, b: Mixture, condition: f
 
 
 def _allowed(scale: Any, a: Mixture, condition: float) -> Any:
-    from gmengine.testing.tolerances import tolerance
-
     return tolerance("solve", a.dtype, a.n_components, condition) * scale

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gmengine.backend import namespace
 from gmengine.mixture import Mixture
 from gmengine.ops.relu import relu
 from gmengine.testing import oracles
@@ -99,7 +100,8 @@ def relu_of_far_components_is_theirs_alone(
 ) -> None:
     """Components that are far apart do not see each other; for a single mixture, and absolute epsilons."""
     n = m.n_components
-    far = Mixture(m.weights, m.means + distance * np.arange(float(n), dtype=m.dtype)[:, None], m.covariances)
+    steps = namespace(m.means).asarray(distance * np.arange(float(n)), dtype=m.dtype)
+    far = Mixture(m.weights, m.means + steps[:, None], m.covariances)
     got = asnumpy(relu(far, 0.0)).weights
     alone = [asnumpy(relu(Mixture(*(a[i : i + 1] for a in m.arrays)), 0.0)).weights for i in range(n)]
     assert_close("solve", got, np.concatenate(alone), condition=condition)
