@@ -1,4 +1,4 @@
-"""Other descriptions of a mixture: peak values, scikit-learn's models, equality. Knows arrays only.
+"""Other descriptions of a mixture: peak values, scikit-learn's models, equality; factors. Knows arrays only.
 
 The public doors are methods of `Mixture`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import log, pi
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,35 @@ def _log_volume(factors: Any) -> Any:
     """Return log sqrt((2 pi)^K det C): in logarithms, so that no determinant under- or overflows."""
     dim = int(factors.shape[-1])
     return arrays.add(half_log_determinant(factors), 0.5 * dim * log(2.0 * pi))
+
+
+# --- factors ------------------------------------------------------------------------------------------------
+
+
+def checked_factor(op: str, weights: Any, factor: Any, divides: bool = False) -> tuple[Any, tuple[int, ...]]:
+    """Return what to multiply weights (*batch, N) by, and the shape that `batch` and that of the factor broadcast to.
+
+    A number, of whatever real type, never changes the dtype; a list takes it over. NonFiniteError for NaN and
+    infinity, and ArgumentError for a divisor of 0, which would make numbers of absent components; ShapeError if
+    nothing broadcasts.
+    """
+    if isinstance(factor, Real):
+        factor = float(factor)
+    elif isinstance(factor, list | tuple):
+        factor = namespace(value_of(weights)).asarray(factor, dtype=weights.dtype)
+    value = value_of(factor)
+    xp = namespace(value if hasattr(value, "shape") else value_of(weights))
+    numbers = value if hasattr(value, "shape") else xp.asarray(value)
+    if not bool(xp.all(xp.isfinite(numbers))):
+        raise NonFiniteError(f"{op}: expected finite numbers, got {value}")
+    if divides and bool(xp.any(numbers == 0)):
+        raise ArgumentError(f"{op}: expected a divisor other than 0, got {value}")
+    shape, batch = tuple(getattr(factor, "shape", ())), tuple(weights.shape[:-1])
+    try:
+        common = np.broadcast_shapes(batch, shape)
+    except ValueError:
+        raise ShapeError(f"{op}: batch {batch} and shape {shape} do not broadcast") from None
+    return (arrays.expand_dims(factor, axis=-1) if shape else factor), tuple(common)
 
 
 # --- scikit-learn -------------------------------------------------------------------------------------------

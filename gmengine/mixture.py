@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -123,6 +124,14 @@ class Mixture:
             raise TypeError("len() of a Mixture without batch axes")
         return self.batch[0]
 
+    def __iter__(self) -> Iterator[Mixture]:
+        """Iterate over the first batch axis."""
+        if not self.batch:
+            raise TypeError(
+                "iteration over a Mixture without batch axes; its components are in its three arrays"
+            )
+        return (self[i] for i in range(len(self)))
+
     def __getitem__(self, key: Any) -> Mixture:
         """Index the batch axes as one indexes an array of shape `batch`."""
         keys = key if isinstance(key, tuple) else (key,)
@@ -147,15 +156,28 @@ class Mixture:
         parts = zip(self.broadcast_to(batch).arrays, other.broadcast_to(batch).arrays, strict=True)
         return Mixture(*(arrays.concat(list(pair), axis=len(batch)) for pair in parts))
 
+    def __radd__(self, other: Any) -> Mixture:
+        """Return the mixture for the integer 0, with which `sum` starts."""
+        return self if type(other) is int and other == 0 else NotImplemented
+
     def __mul__(self, factor: Any) -> Mixture:
-        """Return the function times a number (or an array that broadcasts over the batch)."""
+        """Return the function times a number, a list or an array; its shape and the batch broadcast."""
         if isinstance(factor, Mixture):
             return NotImplemented
-        if len(getattr(factor, "shape", ())):
-            factor = arrays.expand_dims(factor, axis=-1)
-        return Mixture(arrays.multiply(self.weights, factor), self.means, self.covariances)
+        factor, batch = conversions.checked_factor("Mixture * factor", self.weights, factor)
+        m = self.broadcast_to(batch)
+        return Mixture(arrays.multiply(m.weights, factor), m.means, m.covariances)
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: Any) -> Mixture:
+        """Return the function divided as it is multiplied by ``*``; ArgumentError if a divisor is 0."""
+        if isinstance(divisor, Mixture):
+            return NotImplemented
+        divisor, batch = conversions.checked_factor("Mixture / divisor", self.weights, divisor, divides=True)
+        m = self.broadcast_to(batch)
+        return Mixture(arrays.divide(m.weights, divisor), m.means, m.covariances)
+
     __array_ufunc__ = None  # an ndarray on the left must come to __rmul__
 
     def __neg__(self) -> Mixture:
@@ -290,7 +312,8 @@ class Mixture:
         if isinstance(means, list | tuple):
             means = np.asarray(means, dtype=np.float64)
         value = value_of(means)
-        xp = namespace(value)
+        xp = namespace(value_of(weights), value)
+        float_dtype("Mixture.isotropic", weights=weights, means=means)
         sigma_value = xp.asarray(value_of(sigma), dtype=value.dtype)
         if not bool(xp.all(sigma_value > 0)) or not bool(xp.all(xp.isfinite(sigma_value))):
             raise ArgumentError("Mixture.isotropic: sigma must be positive and finite")

@@ -8,6 +8,7 @@ import numpy as np
 
 from gmengine.errors import BackendError, ShapeError
 from gmengine.mixture import Mixture
+from gmengine.ops.bounding_box import bounding_box as corners
 from gmengine.ops.evaluate import evaluate
 
 if TYPE_CHECKING:
@@ -17,14 +18,14 @@ Box = tuple[float, float, float, float]
 
 
 def bounding_box(mixture: Mixture, sigmas: float = 3.0) -> Box:
-    """Return (left, right, low, high) that holds every present component out to `sigmas` deviations."""
+    """Return (left, right, low, high): the corners of `gmengine.bounding_box`, in the order that pictures take.
+
+    A mixture without present components has the box from -1 to 1.
+    """
     mixture = _flat(mixture)
-    present = mixture.weights != 0
-    if not present.any():
+    if not np.any(mixture.weights != 0):
         return -1.0, 1.0, -1.0, 1.0
-    means = mixture.means[present]
-    reach = sigmas * np.sqrt(np.diagonal(mixture.covariances[present], axis1=-2, axis2=-1))
-    low, high = (means - reach).min(axis=0), (means + reach).max(axis=0)
+    low, high = corners(mixture, sigmas)
     return float(low[0]), float(high[0]), float(low[1]), float(high[1])
 
 

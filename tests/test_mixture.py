@@ -140,6 +140,63 @@ def test_a_factor_broadcasts_over_the_batch():
         np.testing.assert_array_equal(product.weights, m.weights * factor[:, None])
 
 
+@pytest.mark.parametrize(("batch", "shape"), [((), (3,)), ((1, 3), (2, 1)), ((3,), (2, 3)), ((2, 3), ())])
+def test_a_factor_and_the_batch_broadcast_both_ways(batch, shape):
+    m, factor = mixture(batch), np.random.default_rng(1).uniform(1, 2, shape)
+    full = np.broadcast_shapes(batch, shape)
+    want = m.broadcast_to(full)
+    for product in (m * factor, factor * m, m * factor.tolist(), factor.tolist() * m):
+        np.testing.assert_array_equal(product.weights, want.weights * factor[..., None])
+        np.testing.assert_array_equal(product.covariances, want.covariances)
+    np.testing.assert_array_equal((m / factor).weights, want.weights / factor[..., None])
+    gm.check_vjp(lambda m, s: (m * s, m / s), m, factor)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, np.float16, np.float32, np.float64, int, float])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_number_of_any_kind_is_a_factor_and_leaves_the_dtype(kind, dtype):
+    m = mixture(dtype=dtype)
+    for product in (m * kind(2), kind(2) * m, m / (1 / kind(2))):
+        np.testing.assert_array_equal(product.weights, m.weights * 2)
+        assert product.dtype == m.dtype
+
+
+def test_factors_that_do_not_fit_are_named():
+    m = mixture()
+    for combine in (lambda m, s: m * s, lambda m, s: s * m, lambda m, s: m / s):
+        with pytest.raises(ShapeError, match=r"Mixture . .*\(2, 3\) and shape \(2,\)"):
+            combine(m, np.ones(2))
+        with pytest.raises(DTypeError):
+            combine(m, np.ones(3, np.float32))
+    for divisor in (0, 0.0, np.float32(0), [1.0, 0.0, 2.0], np.array([0.0, 1.0, 1.0])):
+        with pytest.raises(ArgumentError, match="other than 0"):
+            m / divisor
+    for meaningless in (lambda: m * m, lambda: m / m, lambda: 1.0 / m):
+        with pytest.raises(TypeError):
+            meaningless()
+
+
+def test_sum_adds_mixtures():
+    m = mixture()
+    assert sum([m, m, m]).n_components == 12
+    np.testing.assert_array_equal(sum([m, m]).weights, (m + m).weights)
+    assert sum([m]) is m
+    for other in (1, 0.5, np.ones(3)):
+        with pytest.raises(TypeError):
+            other + m
+
+
+def test_iteration_goes_along_the_first_batch_axis():
+    m = mixture()
+    parts = list(m)
+    assert [p.batch for p in parts] == [(3,), (3,)]
+    for part, weights in zip(parts, m.weights, strict=True):
+        np.testing.assert_array_equal(part.weights, weights)
+    assert list(mixture((0,))) == []
+    with pytest.raises(TypeError, match="without batch axes"):
+        iter(m[0, 0])
+
+
 def test_sums_that_do_not_fit_are_named():
     with pytest.raises(ShapeError, match="2-D and 3-D"):
         mixture() + mixture(dim=3)
@@ -158,6 +215,16 @@ def test_isotropic_covariances_are_round():
     assert gm.Mixture.isotropic([1.0], [[0.0, 0.0]], 0.5).covariances[0, 0, 0] == 0.25
     with pytest.raises(ArgumentError, match="positive"):
         gm.Mixture.isotropic(np.ones(1), np.zeros((1, 2)), 0.0)
+
+
+def test_isotropic_refuses_integer_arrays_before_it_looks_at_sigma():
+    for weights, means in (
+        (np.ones(1, int), np.zeros((1, 2), int)),
+        (np.ones(1), np.zeros((1, 2), int)),
+        (np.ones(1, np.float32), np.zeros((1, 2))),
+    ):
+        with pytest.raises(DTypeError, match=r"isotropic.*weights.*means"):
+            gm.Mixture.isotropic(weights, means, 0.5)
 
 
 def test_isotropic_is_differentiable_in_sigma():
@@ -214,3 +281,12 @@ def test_without_cupy_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)  # makes `import cupy` raise ImportError
     with pytest.raises(BackendError, match="pip install 'gmengine"):
         mixture().to("cuda")
+
+
+@pytest.mark.parametrize("factor", [np.nan, np.inf, np.array([1.0, np.nan])])
+def test_a_factor_that_is_not_finite_is_an_error(factor):
+    m = Mixture([0.0, 1.0], [[0.0], [1.0]], [[[1.0]], [[2.0]]])
+    with pytest.raises(NonFiniteError, match="finite"):
+        m * factor
+    with pytest.raises(NonFiniteError, match="finite"):
+        m / factor

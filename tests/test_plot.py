@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 import gmengine as gm
 from gmengine import plot
-from gmengine.errors import ShapeError
+from gmengine.errors import NotPositiveDefinite, ShapeError
 
 MIXTURE = gm.Mixture.isotropic([2.0, -1.0, 0.0], [[0.0, 0.0], [4.0, 1.0], [99.0, 99.0]], 0.5)
 
@@ -39,3 +39,10 @@ def test_ellipses_draw_one_patch_for_each_present_component():
 def test_what_is_not_one_flat_mixture_is_refused():
     with pytest.raises(ShapeError, match="batch"):
         plot.bounding_box(MIXTURE.reshape((1,)))
+
+
+def test_the_box_is_that_of_the_op():
+    low, high = gm.bounding_box(MIXTURE, 1.5)
+    assert plot.bounding_box(MIXTURE, sigmas=1.5) == (low[0], high[0], low[1], high[1])
+    with pytest.raises(NotPositiveDefinite):
+        plot.bounding_box(gm.Mixture([1.0], [[0.0, 0.0]], [[[1.0, 0.0], [0.0, -1.0]]]))

@@ -36,28 +36,44 @@ def checked_points(op: str, m: Mixture, points: Any) -> tuple[Any, tuple[int, ..
     return points, tuple(batch)
 
 
-def spatial_axes(op: str, axes: Sequence[int], dim: int, most: int) -> tuple[int, ...]:
-    """Return 1 to `most` distinct coordinates of `dim`, counted from the front.
+def spatial_axes(op: str, axes: int | Sequence[int], dim: int, most: int) -> tuple[int, ...]:
+    """Return 1 to `most` distinct coordinates of `dim`, counted from the front; `axes` may be one integer.
 
     Raises
     ------
     ArgumentError
         For any others; names them.
     """
-    given = [index(a) for a in axes]
+    try:
+        given = _indices(axes)
+    except TypeError:
+        raise ArgumentError(f"{op}: expected an axis or a sequence of axes, got {axes!r}") from None
     if (
         any(not -dim <= a < dim for a in given)
         or not 1 <= len({a % dim for a in given}) == len(given) <= most
     ):
         wanted = f"between 1 and {most} distinct coordinates" if most else "a mixture with more coordinates"
-        raise ArgumentError(f"{op}: expected {wanted} of {dim}, got {tuple(axes)}")
+        raise ArgumentError(f"{op}: expected {wanted} of {dim}, got {tuple(given)}")
     return tuple(a % dim for a in given)
 
 
+def _indices(axes: Any) -> list[int]:
+    try:
+        return [index(axes)]
+    except TypeError:
+        return [index(a) for a in axes]
+
+
 def require_non_negative(op: str, m: Mixture) -> None:
-    """Raise ArgumentError, naming the mixture and its smallest weight, if a weight is negative."""
+    """Raise ArgumentError, naming the mixture and its smallest weight, if a weight is negative.
+
+    NonFiniteError, naming the component, if a weight is NaN or infinite.
+    """
     weights = value_of(m.weights)
     xp = namespace(weights)
+    bad = first_false(xp.isfinite(weights))
+    if bad is not None:
+        raise NonFiniteError(f"{op}: weight of component {list(bad)} is {float(weights[bad])}")
     bad = first_false(xp.all(weights >= 0, axis=-1))
     if bad is not None:
         raise ArgumentError(

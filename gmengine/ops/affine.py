@@ -7,6 +7,7 @@ that reads mixtures sends any. `affine` and `marginal` never read it and return 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def scale(m: Mixture, s: Array | float, per_axis: bool = False) -> Mixture:
     ----------
     m : Mixture, batch shape (*batch)
         In any units.
-    s : float, or array that broadcasts with `batch`
+    s : number, list, or array that broadcasts with `batch`
         Not zero, finite. With `per_axis`, the last axis of `s` holds one factor per spatial axis (length K),
         and the axes before it broadcast with `batch`. Gradients flow through `s`.
     per_axis : bool
@@ -60,12 +61,10 @@ def scale(m: Mixture, s: Array | float, per_axis: bool = False) -> Mixture:
     m = m.broadcast_to(_broadcast("scale", m, shape[:-1] if per_axis else shape))
     if not per_axis:
         s = arrays.expand_dims(s, -1)
-    over_components = arrays.expand_dims(s, -2)  # (*, 1, K), or (*, 1, 1)
-    rows = arrays.expand_dims(over_components, -1)
-    columns = arrays.expand_dims(over_components, -2)
-    means = arrays.multiply(m.means, over_components)
-    covariances = arrays.multiply(m.covariances, arrays.multiply(rows, columns))
-    return Mixture(m.weights, means, covariances)
+    means = arrays.multiply(m.means, arrays.expand_dims(s, -2))  # (*, 1, K), or (*, 1, 1)
+    # One factor after the other: their product may under- or overflow where s C s does not.
+    first, second = _two_factors(s)
+    return Mixture(m.weights, means, arrays.multiply(arrays.multiply(m.covariances, first), second))
 
 
 def translate(m: Mixture, t: Array) -> Mixture:
@@ -128,7 +127,7 @@ def affine(m: Mixture, matrix: Array, shift: Array | float = 0.0) -> Mixture:
         If a dtype differs from the mixture's.
     """
     matrix = _matrix(m, matrix)
-    if isinstance(shift, int | float):
+    if isinstance(shift, Real):
         shift = [float(shift)] * matrix.shape[-2]
     shift = _shift("affine", m, shift, matrix.shape[-2])
     batch = _broadcast("affine", m, tuple(matrix.shape[:-2]), tuple(shift.shape[:-1]))
@@ -142,7 +141,7 @@ def affine(m: Mixture, matrix: Array, shift: Array | float = 0.0) -> Mixture:
     )
 
 
-def marginal(m: Mixture, axes: Sequence[int]) -> Mixture:
+def marginal(m: Mixture, axes: int | Sequence[int]) -> Mixture:
     """Return the integral of each mixture over all coordinates but `axes`, which are kept in that order.
 
     Means and covariances keep their rows and columns `axes`, without rounding; the integral is unchanged.
@@ -151,8 +150,8 @@ def marginal(m: Mixture, axes: Sequence[int]) -> Mixture:
     ----------
     m : Mixture, batch shape (*batch)
         In any units.
-    axes : sequence of int
-        Distinct coordinates, negative ones counted from the end. All K of them reorder the coordinates.
+    axes : int or sequence of int
+        One coordinate, or distinct ones; negative ones count from the end. All K of them reorder the coordinates.
 
     Returns
     -------
@@ -168,6 +167,20 @@ def marginal(m: Mixture, axes: Sequence[int]) -> Mixture:
     m = blanked(m)
     rows = arrays.take(m.covariances, order, axis=-2)
     return Mixture(m.weights, arrays.take(m.means, order, axis=-1), arrays.take(rows, order, axis=-1))
+
+
+def _two_factors(s: Any) -> tuple[Any, Any]:
+    """Return s_min(i, j) and s_max(i, j), shape (*, 1, K, K), of s (*, K): symmetric, so that products with C are."""
+    xp, dim = namespace(value_of(s)), s.shape[-1]
+    if dim == 1:
+        return (arrays.reshape(s, (*s.shape[:-1], 1, 1, 1)),) * 2
+    k = xp.arange(dim)
+    pairs = (xp.minimum(k[:, None], k[None, :]), xp.maximum(k[:, None], k[None, :]))
+    first, second = (
+        arrays.reshape(arrays.take(s, xp.reshape(pair, (-1,)), axis=-1), (*s.shape[:-1], 1, dim, dim))
+        for pair in pairs
+    )
+    return first, second
 
 
 def _matrix(m: Mixture, matrix: Any) -> Any:
@@ -206,8 +219,8 @@ def _require_finite(what: str, value: Array) -> None:
 
 
 def _operand(op: str, m: Mixture, x: Any) -> Any:
-    """Return `x` if it is an array or Tensor, else as an array of the mixture's library and dtype."""
-    if isinstance(x, int | float | list | tuple):
+    """Return `x` if it is an array or Tensor, else (a number, NumPy's too, or a list) in the mixture's dtype."""
+    if isinstance(x, Real | list | tuple):
         return namespace(value_of(m.weights)).asarray(x, dtype=m.dtype)
     float_dtype(op, mixture=m.weights, factor=x)
     return x

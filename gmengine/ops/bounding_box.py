@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import isfinite, prod
 from typing import Any
 
 from gmengine._components import diagonal
@@ -42,6 +42,8 @@ def bounding_box(m: Mixture, n_sigma: float = 3.0) -> tuple[Any, Any]:
         raise ArgumentError(f"bounding_box: expected a finite n_sigma >= 0, got {n_sigma}")
     m, _ = factorised("bounding_box", m)
     require_component("bounding_box", m)
+    if not prod(m.batch):  # there may be no component to take the maximum of
+        return arrays.sum(m.means, axis=-2), arrays.sum(m.means, axis=-2)
     present = value_of(m.weights) != 0
     present = namespace(present).expand_dims(present, axis=-1)
     reach = arrays.multiply(arrays.sqrt(diagonal(m.covariances)), float(n_sigma))

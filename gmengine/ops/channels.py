@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -85,13 +86,14 @@ def channel_dropout(m: Mixture, rate: float, rng: int | np.random.Generator | No
     Raises
     ------
     ArgumentError
-        If `rate` lies outside [0, 1).
+        If `rate` is no real number or lies outside [0, 1).
     ShapeError
         If the batch is ().
     """
     _require_channels("channel_dropout", m)
-    if not 0.0 <= rate < 1.0:
-        raise ArgumentError(f"channel_dropout: expected 0 <= rate < 1, got {rate}")
+    if not (isinstance(rate, Real) and 0.0 <= rate < 1.0):
+        raise ArgumentError(f"channel_dropout: expected 0 <= rate < 1, got {rate!r}")
+    rate = float(rate)
     if rate == 0.0:
         return m
     kept = np.random.default_rng(rng).random(m.batch) >= rate

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from gmengine._components import symmetric
-from gmengine.autograd import arrays, value_of
+from gmengine.autograd import Tensor, arrays, value_of
 from gmengine.backend import Array, float_dtype, namespace
 from gmengine.errors import ArgumentError, NonFiniteError, ShapeError
 from gmengine.mixture import Mixture
@@ -18,7 +20,9 @@ from gmengine.ops._points import spatial_axes
 from gmengine.ops.affine import marginal
 
 
-def conditional(m: Mixture, axes: Sequence[int], values: Array, normalised: bool = True) -> Mixture:
+def conditional(
+    m: Mixture, axes: int | Sequence[int], values: Array | float, normalised: bool = True
+) -> Mixture:
     """Return each mixture as a function of the other coordinates, while the coordinates `axes` equal `values`.
 
     With b the coordinates `axes`, v their values, and a the others in ascending order, component i becomes
@@ -32,9 +36,9 @@ def conditional(m: Mixture, axes: Sequence[int], values: Array, normalised: bool
     Parameters
     ----------
     m : Mixture, batch shape (*batch)
-    axes : sequence of int
+    axes : int or sequence of int
         Between 1 and K - 1 distinct coordinates; negative ones count from the end.
-    values : array, shape (*batch', len(axes)), or list
+    values : array, shape (*batch', len(axes)), or list; a number, also as an array without axes, for one coordinate
         In the units of the means; `batch'` broadcasts with `batch`. Gradients flow through it.
     normalised : bool
         True: divided by the integral, so that a density becomes the conditional density. Computed in logarithms,
@@ -77,6 +81,8 @@ def conditional(m: Mixture, axes: Sequence[int], values: Array, normalised: bool
 def _normalised(m: Mixture, log_densities: Any) -> Any:
     """Return w_i p_i / sum_j w_j p_j, where all are divided by the largest magnitude beforehand."""
     if not m.n_components:
+        if not prod(log_densities.shape[:-1]):
+            return log_densities
         raise ArgumentError("conditional: a mixture without components cannot be normalised")
     logs = arrays.add(log_weights(m), log_densities)
     value = value_of(logs)
@@ -99,9 +105,12 @@ def _normalised(m: Mixture, log_densities: Any) -> Any:
 
 def _checked_values(m: Mixture, values: Any, k: int) -> tuple[Any, tuple[int, ...]]:
     """Return the values (*batch', k) as an array or Tensor, and the common batch shape."""
-    if isinstance(values, int | float | list | tuple):
-        listed = [values] if isinstance(values, int | float) else values
-        values = namespace(value_of(m.weights)).asarray(listed, dtype=m.dtype)
+    if isinstance(values, Real) or (not isinstance(values, Tensor) and getattr(values, "shape", None) == ()):
+        values = [float(values)]
+    if isinstance(values, list | tuple):
+        values = namespace(value_of(m.weights)).asarray(values, dtype=m.dtype)
+    elif isinstance(values, Tensor) and not values.shape:
+        values = arrays.reshape(values, (1,))
     value = value_of(values)
     xp = namespace(value_of(m.weights), value)
     float_dtype("conditional", mixture=m.weights, values=value)

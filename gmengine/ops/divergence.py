@@ -7,6 +7,7 @@ it. All three divide both mixtures by their integrals.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,7 +64,10 @@ def kl_monte_carlo(
     if n_samples < 2:
         raise ArgumentError(f"kl_monte_carlo: expected n_samples >= 2, got {n_samples}")
     op = "kl_monte_carlo"
-    a = a.broadcast_to(_checked(op, a, b))
+    batch = _checked(op, a, b)
+    a = a.broadcast_to(batch)
+    if not prod(batch):
+        return Estimate(_empty(a, b, batch), value_of(_empty(a, b, batch)))
     points, components = drawn(op, a, n_samples, rng)
     gaps = arrays.subtract(_log_normalised(op, a, points), _log_normalised(op, b, points))
     chances = gathered(_log_shares(a), components)
@@ -99,7 +103,9 @@ def kl_variational(a: Mixture, b: Mixture) -> Any:
     ArgumentError, ShapeError, NotPositiveDefinite, NonFiniteError
         As `kl_monte_carlo`.
     """
-    _checked("kl_variational", a, b)
+    batch = _checked("kl_variational", a, b)
+    if not prod(batch):
+        return _empty(a, b, batch)
     (a, factors_a), (b, factors_b) = factorised("kl_variational", a), factorised("kl_variational", b)
     to_a = divergences(a.means, factors_a, a.means, factors_a)
     to_b = divergences(a.means, factors_a, b.means, factors_b)
@@ -143,7 +149,9 @@ def kl_upper_bound(a: Mixture, b: Mixture, iterations: int = 10) -> Any:
     """
     if iterations < 1:
         raise ArgumentError(f"kl_upper_bound: expected iterations >= 1, got {iterations}")
-    _checked("kl_upper_bound", a, b)
+    batch = _checked("kl_upper_bound", a, b)
+    if not prod(batch):
+        return _empty(a, b, batch)
     (a, factors_a), (b, factors_b) = factorised("kl_upper_bound", a), factorised("kl_upper_bound", b)
     kl = divergences(a.means, factors_a, b.means, factors_b)
     logs_a, present = arrays.expand_dims(_log_shares(a), -1), value_of(b.weights) != 0
@@ -175,6 +183,12 @@ def _checked(op: str, a: Mixture, b: Mixture) -> tuple[int, ...]:
         require_non_negative(op, m)
         require_component(op, m)
     return tuple(batch)
+
+
+def _empty(a: Mixture, b: Mixture, batch: tuple[int, ...]) -> Any:
+    """Return the array without elements of an empty batch: there may be no component to take a maximum of."""
+    of_a, of_b = (arrays.sum(m.broadcast_to(batch).weights, axis=-1) for m in (a, b))
+    return arrays.add(of_a, of_b)
 
 
 def _log_shares(m: Mixture) -> Any:

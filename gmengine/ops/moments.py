@@ -10,7 +10,7 @@ from gmengine.backend import Array, namespace
 from gmengine.errors import ArgumentError
 from gmengine.mixture import Mixture
 from gmengine.ops._checks import first_false
-from gmengine.ops._gaussians import blanked
+from gmengine.ops._gaussians import blanked, factorised
 from gmengine.ops._points import rounding_of_integral
 
 
@@ -29,9 +29,10 @@ def moments(m: Mixture) -> Moments:
     """Return the integral W of each mixture, and the mean and covariance of f / W.
 
     The mean is m = sum_i w_i mu_i / W, the covariance sum_i w_i (C_i + (mu_i - m)(mu_i - m)^T) / W: within plus
-    between components. Both are computed around the centre of the means, so that nothing is lost far from the
-    origin. For a density they are those of a random point; with negative weights they are the same quotients of
-    integrals, and the covariance need not be positive definite.
+    between components. Both are computed around the mean that |w_i| gives, so that nothing is lost far from the
+    origin, nor to a component of negligible weight far from the others. For a density they are those of a random
+    point; with negative weights they are the same quotients of integrals, and the covariance need not be positive
+    definite.
 
     Parameters
     ----------
@@ -46,7 +47,10 @@ def moments(m: Mixture) -> Moments:
     ------
     ArgumentError
         If the integral of a mixture is 0 up to the rounding of its sum, N eps sum_i |w_i|; names it.
+    NotPositiveDefinite, NonFiniteError
+        If a component that is present is no Gaussian; names it.
     """
+    factorised("moments", m.values())  # of the values alone: it only says what is no Gaussian
     m = blanked(m)
     integral = arrays.sum(m.weights, axis=-1)
     value = value_of(integral)
@@ -66,10 +70,16 @@ def moments(m: Mixture) -> Moments:
 
 
 def _centre(m: Mixture) -> Array:
-    """Return the average of the present means, shape (*batch, 1, K): a constant, since no moment depends on it."""
+    """Return sum_i |w_i| mu_i / sum_i |w_i|, shape (*batch, 1, K): a constant, since no moment depends on it.
+
+    The weights are divided by their largest and then by their sum, so that neither they nor the means under- or
+    overflow on the way.
+    """
     weights, means = value_of(m.weights), value_of(m.means)
+    if not m.n_components:  # of an empty batch, or the integral would have been 0
+        return namespace(weights).zeros((*m.batch, 1, m.dim), dtype=m.dtype)
     xp = namespace(weights)
-    counted = xp.astype(weights != 0, weights.dtype)
-    count = xp.maximum(xp.sum(counted, axis=-1), 1.0)
-    total = xp.sum(means * xp.expand_dims(counted, axis=-1), axis=-2, keepdims=True)
-    return total / count[..., None, None]
+    sizes = xp.abs(weights)
+    sizes = sizes / xp.max(sizes, axis=-1, keepdims=True)
+    shares = sizes / xp.sum(sizes, axis=-1, keepdims=True)
+    return xp.sum(xp.expand_dims(shares, axis=-1) * means, axis=-2, keepdims=True)

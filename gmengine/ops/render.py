@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from math import prod
+from math import isfinite, prod
 from operator import index
 from typing import Any
 
@@ -46,7 +46,8 @@ def render(m: Mixture, box: Any, shape: Sequence[int]) -> Any:
     ShapeError
         If `low`, `high` or `shape` is not of length K.
     ArgumentError
-        If a side of the box is not positive, a number of cells is not a positive integer, or the box is a Tensor.
+        If a side of the box is not positive, a number of cells is not a positive integer, a cell's side is not a
+        positive normal number of float64, or the box is a Tensor.
     NotPositiveDefinite, NonFiniteError
         If a component that is present is no Gaussian; names it. NonFiniteError also for the box.
     MemoryError
@@ -54,16 +55,19 @@ def render(m: Mixture, box: Any, shape: Sequence[int]) -> Any:
     """
     cells = _check_shape(m, shape)
     low, high = _check_box(m, box)
-    step = tuple((h - l) / n for l, h, n in zip(low, high, cells, strict=True))
-    size = prod(m.batch) * prod(cells) * np.dtype(str(m.dtype).rsplit(".", 1)[-1]).itemsize
+    step = _steps(low, high, cells)
+    item = np.dtype(str(m.dtype).rsplit(".", 1)[-1]).itemsize
+    # Also an array without elements must be addressable but for its empty axes.
+    size = prod(n for n in (*m.batch, *cells) if n) * item
     with named_component("render", m):
         try:
             if size > sys.maxsize:
                 raise MemoryError
             (values,) = render_p(*flat(m), shape=cells, low=low, step=step)
         except MemoryError:
+            without = "" if prod(m.batch) else ", its empty axes left out"
             raise MemoryError(
-                f"render: a result of shape {(*m.batch, *cells)} needs {size:,} bytes"
+                f"render: a result of shape {(*m.batch, *cells)} needs {size:,} bytes{without}"
             ) from None
     return reshape(values, (*m.batch, *cells))
 
@@ -98,6 +102,20 @@ def _check_box(m: Mixture, box: Any) -> tuple[tuple[float, ...], tuple[float, ..
         if not l < h:
             raise ArgumentError(f"render: along axis {k} the box goes from {l} to {h}, expected low < high")
     return low, high
+
+
+def _steps(low: tuple[float, ...], high: tuple[float, ...], cells: tuple[int, ...]) -> tuple[float, ...]:
+    """Return the sides of a cell."""
+    steps = []
+    for k, (l, h, n) in enumerate(zip(low, high, cells, strict=True)):
+        side = h - l
+        steps.append(side / n if isfinite(side) else h / n - l / n)
+        if not sys.float_info.min <= steps[-1] <= sys.float_info.max:
+            raise ArgumentError(
+                f"render: along axis {k} a cell's side, ({h} - {l}) / {n}, is {steps[-1]}, "
+                "expected a positive normal number of float64"
+            )
+    return tuple(steps)
 
 
 @Primitive

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gmengine.autograd import Tape, Tensor
+from gmengine.autograd import Tape, Tensor, arrays
 from gmengine.autograd.trees import leaves
 from gmengine.mixture import Mixture
 from gmengine.ops.convolve import convolve
@@ -58,5 +58,5 @@ def _forward_and_backward(op: Callable[[Mixture], Any], m: Mixture) -> None:
     total: Any = 0.0
     for leaf in leaves(op(source)):
         if isinstance(leaf, Tensor):
-            total = total + leaf.sum()
+            total = arrays.add(arrays.sum(leaf), total)
     tape.gradient(total, source)

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from gmengine.autograd import check_vjp
 from gmengine.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
-from gmengine.ops.affine import scale, translate
+from gmengine.mixture import Mixture
+from gmengine.ops.affine import affine, scale, translate
 from gmengine.ops.evaluate import evaluate
 from gmengine.ops.integrate import integrate
-from gmengine.testing import assert_close, assert_mixtures_close, laws
+from gmengine.testing import assert_close, assert_mixtures_close, laws, pull_back
 from gmengine.testing import strategies as gms
 
 
@@ -126,3 +127,32 @@ def test_bad_factors_and_shifts_are_named():
     for op, argument in ((scale, np.ones(3, np.float32)), (translate, np.ones(2, np.float32))):
         with pytest.raises(DTypeError):
             op(m, argument)
+
+
+@pytest.mark.parametrize(("factor", "variance"), [(1e25, 1e-30), (1e-25, 1e30), (-1e30, 1e-35)])
+def test_covariances_do_not_under_or_overflow_on_the_way(factor, variance):
+    m = gms.random_mixture(9, (2,), 3, 2)
+    m = Mixture(m.weights, m.means * 1e-10, np.eye(2) * variance + np.zeros((2, 3, 2, 2)))
+    for s, per_axis in ((factor, False), ([factor, -factor], True)):
+        got = scale(m.astype("float32"), s, per_axis=per_axis)
+        want = scale(m, s, per_axis=per_axis)
+        assert_close("elementwise", got.covariances, want.covariances)
+        _, (of_m,) = pull_back(lambda m, s=s, p=per_axis: scale(m, s, per_axis=p).covariances * 1e-10, m)
+        assert np.all(np.isfinite(of_m.covariances))
+
+
+def test_factors_per_axis_leave_covariances_and_their_gradients_symmetric():
+    m, s = gms.random_mixture(10, (4,), 5, 3), np.random.default_rng(11).uniform(0.5, 2, (4, 3))
+    cotangent = gms.random_mixture(12, (4,), 5, 3)
+    got, (grads, _) = pull_back(lambda m, s: scale(m, s, per_axis=True), m, s, cotangent=cotangent)
+    for c in (got.covariances, grads.covariances):
+        assert_close("exact", c, np.swapaxes(c, -1, -2))
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.float16, np.float32, np.float64, int])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_number_of_any_kind_is_a_factor(kind, dtype):
+    m = gms.random_mixture(12, (2,), 3, 2, dtype=dtype)
+    assert_mixtures_close("exact", scale(m, kind(2)), scale(m, 2.0))
+    assert_mixtures_close("exact", affine(m, np.eye(2, dtype=dtype), kind(2)), translate(m, [2.0, 2.0]))
+    assert scale(m, kind(2)).dtype == m.dtype

@@ -199,3 +199,15 @@ def test_a_marginal_keeps_bits_in_the_order_asked_for():
 def test_coordinates_that_are_not_distinct_or_do_not_exist_are_refused(axes):
     with pytest.raises(ArgumentError, match="marginal"):
         marginal(gms.random_mixture(18, (), 3, 2), axes)
+
+
+@pytest.mark.parametrize("axis", [0, -1, np.int32(1), np.array(1)])
+def test_one_coordinate_may_be_an_integer(axis):
+    m = gms.random_mixture(19, (2,), 3, 3)
+    assert_mixtures_close("exact", marginal(m, axis), marginal(m, [int(axis)]))
+
+
+@pytest.mark.parametrize("axes", [0.5, "x", [0.5], None])
+def test_what_is_no_coordinate_is_refused(axes):
+    with pytest.raises(ArgumentError, match="marginal"):
+        marginal(gms.random_mixture(20, (), 3, 2), axes)

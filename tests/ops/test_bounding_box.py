@@ -99,3 +99,13 @@ def test_what_has_no_box_is_named():
     m.means[0, 0] = np.inf
     with pytest.raises(NonFiniteError, match=r"bounding_box.*\[0, 0\]"):
         bounding_box(m)
+
+
+@pytest.mark.parametrize(("batch", "n"), [((0,), 0), ((0,), 3), ((2, 0), 0)])
+def test_an_empty_batch_has_no_boxes(batch, n):
+    m = gms.random_mixture(10, batch, n, 2, dtype="float32")
+    got, (grads,) = pull_back(bounding_box, m)
+    assert [(x.shape, x.dtype) for x in got] == [((*batch, 2), np.float32)] * 2
+    assert grads.means.shape == m.means.shape
+    with pytest.raises(ArgumentError, match="no present component"):
+        bounding_box(gms.random_mixture(10, (1,), 0, 2))

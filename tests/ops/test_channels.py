@@ -115,7 +115,18 @@ def test_rate_zero_draws_nothing():
     assert rng.random() == np.random.default_rng(17).random()
 
 
-@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, np.nan])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_the_rate_may_be_a_number_of_any_kind(kind, dtype):
+    m = gms.random_mixture(18, (8,), 2, 2, dtype=dtype)
+    got = channel_dropout(m, kind(0.25), 3)
+    assert_mixtures_close("exact", got, channel_dropout(m, 0.25, 3))
+    assert got.dtype == m.dtype
+
+
+@pytest.mark.parametrize(
+    "rate", [-0.1, 1.0, 1.5, np.nan, np.float32(1.0), "0.5", None, 0.5j, np.array([0.5])]
+)
 def test_other_rates_are_refused(rate):
     with pytest.raises(ArgumentError, match="channel_dropout: expected 0 <= rate < 1"):
         channel_dropout(gms.random_mixture(18, (2,), 2, 2), rate)

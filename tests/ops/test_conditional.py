@@ -234,9 +234,11 @@ def test_one_dimension_has_no_coordinate_to_hold():
 
 def test_values_that_do_not_fit_are_named():
     m = gms.random_mixture(18, (3,), 3, 2)
-    for v in (np.ones(2), np.ones((2, 1)), np.ones(())):
+    for v in (np.ones(2), np.ones((2, 1)), np.ones((0,))):
         with pytest.raises(ShapeError, match="conditional"):
             conditional(m, [0], v)
+    with pytest.raises(ShapeError, match=r"conditional.*2 axes"):
+        conditional(gms.random_mixture(18, (), 3, 3), [0, 1], np.ones(()))
     with pytest.raises(NonFiniteError, match="conditional"):
         conditional(m, [0], [np.nan])
     with pytest.raises(DTypeError, match="conditional"):
@@ -249,3 +251,25 @@ def test_values_that_do_not_fit_are_named():
 def test_a_number_will_do_for_one_coordinate():
     m = gms.random_mixture(19, (2,), 3, 2, signed=False)
     assert_mixtures_close("exact", conditional(m, [1], 0.5), conditional(m, [1], np.array([0.5])))
+
+
+@pytest.mark.parametrize(
+    "value", [np.float32(0.5), np.float64(0.5), np.array(0.5), np.array(0.5, np.float32)]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_of_any_kind_and_one_axis_are_as_good_as_lists(value, dtype):
+    m = gms.random_mixture(21, (2,), 3, 2, signed=False, dtype=dtype)
+    assert_mixtures_close("exact", conditional(m, 1, value), conditional(m, [1], [0.5]))
+    assert_mixtures_close("exact", conditional(m, np.int64(-1), np.int32(2)), conditional(m, [1], [2.0]))
+
+
+def test_a_number_of_a_tape_gets_its_gradient():
+    m, v = gms.random_mixture(22, (2,), 3, 2, signed=False), np.array(0.5)
+    check_vjp(lambda m, v: conditional(m, 0, v), m, v)
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("n", [0, 3])
+def test_an_empty_batch_gives_an_empty_batch(n, normalised):
+    got = conditional(gms.random_mixture(23, (0,), n, 3, dtype="float32"), [1], [0.0], normalised=normalised)
+    assert (got.batch, got.n_components, got.dim, got.dtype) == ((0,), n, 2, np.float32)

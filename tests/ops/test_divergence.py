@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gmengine.autograd import check_vjp
-from gmengine.errors import ArgumentError, DTypeError, NotPositiveDefinite, ShapeError
+from gmengine.errors import ArgumentError, DTypeError, NonFiniteError, NotPositiveDefinite, ShapeError
 from gmengine.mixture import Mixture
 from gmengine.ops.affine import affine
 from gmengine.ops.divergence import kl_monte_carlo, kl_upper_bound, kl_variational
@@ -285,3 +285,33 @@ def test_counts_below_the_least_are_refused():
         kl_monte_carlo(a, a, 1)
     with pytest.raises(ArgumentError, match="iterations >= 1"):
         kl_upper_bound(a, a, 0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("fn", ALL)
+def test_a_weight_that_is_not_finite_is_named(fn, value):
+    a = density(31, (2,))
+    bad = Mixture(a.weights.copy(), *a.arrays[1:])
+    bad.weights[1, 2] = value
+    for pair in ((a, bad), (bad, a)):
+        with pytest.raises(NonFiniteError, match=r"kl_.*weight of component \[1, 2\]"):
+            fn(*pair)
+
+
+@pytest.mark.parametrize("n", [(0, 0), (0, 3), (3, 0), (3, 3)])
+@pytest.mark.parametrize("fn", [*ALL, lambda a, b: kl_monte_carlo(a, b, 50, 1).standard_error])
+def test_an_empty_batch_gives_no_divergence(fn, n):
+    a, b = (density(32 + i, (0,), k, dtype="float32") for i, k in enumerate(n))
+    got = fn(a, b)
+    assert (got.shape, got.dtype) == ((0,), np.float32)
+    if n[1]:
+        assert fn(a, density(33, (1,), n[1], dtype="float32")).shape == (0,)
+    else:
+        with pytest.raises(ArgumentError, match="no present component"):
+            fn(a, density(33, (1,), 0, dtype="float32"))
+
+
+@pytest.mark.parametrize("fn", ALL)
+def test_an_empty_batch_has_empty_gradients(fn):
+    _, grads = pull_back(fn, density(34, (0,), 0), density(35, (0,), 3))
+    assert [g.weights.shape for g in grads] == [(0, 0), (0, 3)]

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gmengine.autograd import check_vjp
-from gmengine.errors import ArgumentError
+from gmengine.errors import ArgumentError, NonFiniteError, NotPositiveDefinite
 from gmengine.mixture import Mixture
 from gmengine.ops.affine import affine, translate
 from gmengine.ops.convolve import convolve
@@ -133,3 +133,50 @@ def test_an_integral_of_zero_is_named():
         moments(m)
     with pytest.raises(ArgumentError, match="moments"):
         moments(gms.random_mixture(12, (), 0, 2))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_component_of_negligible_weight_far_away_costs_no_precision(dtype):
+    m = gms.random_mixture(13, (2,), 6, 2, signed=False)
+    m.weights[:, 0], m.means[:, 0] = 1e-30, [1e6, -1e6]
+    got, (grads,) = pull_back(lambda m: moments(m)[1:], m.astype(dtype))
+    exact = m.astype(dtype).astype("float64")
+    for g, w in zip(got, moments(exact)[1:], strict=True):
+        assert_close("moments", g, w, size=6, scale=4.0)
+    without = Mixture(*(a[:, 1:] for a in exact.arrays))
+    for g, w in zip(got, moments(without)[1:], strict=True):
+        assert_close("moments", g, w, size=6, scale=4.0)
+    _, (wants,) = pull_back(lambda m: moments(m)[1:], without)
+    assert_close("moments", grads.covariances[:, 1:], wants.covariances, size=6)
+
+
+@pytest.mark.parametrize(("dtype", "unit"), [("float32", 1e-44), ("float32", 3e37), ("float64", 1e-310)])
+def test_tiny_and_huge_weights_share_a_centre(dtype, unit):
+    m = Mixture([1.0, 2.0], [[1.0], [4.0]], [[[1.0]], [[1.0]]]).astype(dtype)
+    m.weights[...] *= np.asarray(unit, dtype)
+    m.weights[1] = 2 * m.weights[0]
+    _, mean, covariance = moments(m)
+    assert_close("elementwise", mean, np.array([3.0]))
+    assert_close("elementwise", covariance, np.array([[3.0]]))
+
+
+def test_what_is_no_gaussian_is_named():
+    for field, value in (
+        ("weights", np.nan),
+        ("weights", np.inf),
+        ("means", np.nan),
+        ("covariances", np.inf),
+    ):
+        m = laws.padded(gms.random_mixture(14, (2,), 3, 2, signed=False), 1, np.nan)
+        getattr(m, field)[1, 2] = value
+        with pytest.raises(NonFiniteError, match=rf"moments: {field[:-1]} of component \[1, 2\]"):
+            moments(m)
+    m = gms.random_mixture(15, (2,), 3, 2, signed=False)
+    m.covariances[0, 1] = np.diag([1.0, -0.25])
+    with pytest.raises(NotPositiveDefinite, match=r"moments: .*\[0, 1\].*-0\.25"):
+        moments(m)
+
+
+def test_an_empty_batch_has_no_moments_even_without_components():
+    got = moments(gms.random_mixture(16, (0,), 0, 2))
+    assert [x.shape for x in got] == [(0,), (0, 2), (0, 2, 2)]

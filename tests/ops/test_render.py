@@ -298,6 +298,27 @@ def test_a_grid_that_does_not_fit_into_memory_is_named_with_its_size(side):
         render(gms.random_mixture(20, (), 3, 2), BOX[2], (side, side))
 
 
+def test_an_empty_batch_of_a_grid_beyond_any_array_is_a_memory_error():
+    m = gms.random_mixture(23, (0,), 3, 2)
+    assert render(m, BOX[2], (8, 4)).shape == (0, 8, 4)
+    with pytest.raises(
+        MemoryError, match=rf"render.*\(0, {2**40}, {2**40}\).*bytes, its empty axes left out"
+    ):
+        render(m, BOX[2], (2**40, 2**40))
+
+
+@pytest.mark.parametrize("box", [([0.0, 0.0], [1.0, 1e-310]), ([0.0, -1.7e308], [1.0, 1.7e308])])
+def test_cells_without_a_size_that_counts_are_named_with_their_axis(box):
+    with pytest.raises(ArgumentError, match=r"render: along axis 1 a cell's side"):
+        render(gms.random_mixture(24, (), 3, 2), box, (4, 1))
+
+
+def test_a_box_whose_side_overflows_has_cells():
+    got = render(gms.random_mixture(25, (), 3, 1), ([-1.7e308], [1.7e308]), (5,))
+    assert_close("exact", got[[0, 1, 3, 4]], np.zeros(4))
+    assert got[2] != 0
+
+
 def test_components_that_are_no_gaussians_are_named():
     m = gms.random_mixture(21, (2, 2), 3, 2)
     m.covariances[1, 0, 2] = np.diag([1.0, -0.25])

@@ -53,8 +53,8 @@ class Small:
         outer = np.einsum("...pn,...pni,...pnj->...nij", terms, pull, pull)
         g_covariances = (outer - terms.sum(axis=-2)[..., None, None] * precisions) / 2
         if self.bug == "unsymmetrised gradient":  # that of the upper triangle, which has all of the slope
-            upper = np.triu(np.ones(g_covariances.shape[-2:]), 1)
-            g_covariances = g_covariances * (1 + upper - upper.T)
+            upper = np.triu(np.ones_like(g_covariances), 1)
+            g_covariances = g_covariances * (1 + upper - np.swapaxes(upper, -1, -2))
         return g_weights, g_means, g_covariances
 
     def integrate(self, m):
