@@ -15,7 +15,7 @@ import numpy as np
 from gmengine._components import Triple, factorise, half_log_determinant
 from gmengine.autograd import arrays, value_of
 from gmengine.backend import namespace
-from gmengine.errors import ArgumentError, BackendError, ShapeError
+from gmengine.errors import ArgumentError, BackendError, NonFiniteError, ShapeError
 
 
 def to_amplitudes(op: str, weights: Any, means: Any, covariances: Any) -> Any:

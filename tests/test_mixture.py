@@ -285,7 +285,7 @@ def test_without_cupy_the_message_says_what_to_install(monkeypatch):
 
 @pytest.mark.parametrize("factor", [np.nan, np.inf, np.array([1.0, np.nan])])
 def test_a_factor_that_is_not_finite_is_an_error(factor):
-    m = Mixture([0.0, 1.0], [[0.0], [1.0]], [[[1.0]], [[2.0]]])
+    m = gm.Mixture([0.0, 1.0], [[0.0], [1.0]], [[[1.0]], [[2.0]]])
     with pytest.raises(NonFiniteError, match="finite"):
         m * factor
     with pytest.raises(NonFiniteError, match="finite"):

@@ -154,7 +154,9 @@ def forward(*inputs, batches, form):
     results = parts.reshape(-1, slices).sum(axis=1) * (2.0 * math.pi) ** (-0.5 * K)
     if not np.all(np.isfinite(results)):
         p, q = pairs[np.flatnonzero(~np.isfinite(results))[0]]
-        raise NonFiniteError(f"product: the integral for mixtures {p} of a and {q} of b is beyond float64's range")
+        raise NonFiniteError(
+            f"product: the integral for mixtures {p} of a and {q} of b is beyond float64's range"
+        )
     if symmetric:
         results = np.maximum(results, 0.0)
     if form == "distance":
