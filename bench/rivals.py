@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.harness import Case, Question
 
+SETTLE = 0.05  # seconds until the other side's worker threads have stopped to spin at their barrier
 AGREEMENT = 2e-3  # of float32 sums by other formulas, relative to the largest value
 
 
@@ -47,6 +48,7 @@ def _duel(case: Case, run: Callable[[], Any], repeats: int) -> dict[str, Any]:
     ours, theirs = [], []
     for _ in range(repeats):
         for function, seconds in ((case.run, ours), (run, theirs)):
+            time.sleep(SETTLE)
             began = time.perf_counter()
             function()
             seconds.append(time.perf_counter() - began)

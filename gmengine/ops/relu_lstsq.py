@@ -41,7 +41,8 @@ def relu_lstsq(
         A_pi = N(x_p; mu_i, C_i)           t_p = max(m(x_p) + c, 0) - max(c, 0).
 
     Where A has no full rank, of all solutions the one of least |y|^2. The fit is right at the sample points and may
-    overshoot between them; `relu` costs a thousandth of it.
+    overshoot between them, without bound if those are few (the means alone); it takes hundreds of times as long as
+    `relu`. ``python -m bench.table7`` compares them.
 
     Parameters
     ----------
@@ -87,9 +88,11 @@ def relu_lstsq(
     over the components present, with sigma_i the square root of the diagonal of C_i.
 
     With P sample points: time O(P N min(P, N)) for each mixture, twice with gradients, which decompose A anew.
-    Memory O(P N) for each mixture in work, one on each thread (some 8 (8 + 2 K) P N bytes); nothing of that size is
-    kept for the gradient. The gradient is that of constant rank (`solution_vjp`), and of a constant set of positive
-    weights with `non_negative`. Where A is ill conditioned, it is as large as 1 / (smallest kept singular value)^2.
+    Memory O(P N): some 8 (8 + 2 K) bytes for each entry of A, where each thread works on one mixture at a time, or on
+    several that have 2^18 entries together; nothing of that size is kept for the gradient.
+
+    The gradient is that of constant rank (`solution_vjp`), and of a constant set of positive weights with
+    `non_negative`. Where A is ill conditioned, it is as large as 1 / (smallest kept singular value)^2.
     """
     if not (math.isfinite(ridge) and ridge >= 0.0):
         raise ArgumentError(f"relu_lstsq: expected a finite ridge >= 0, got {ridge}")
