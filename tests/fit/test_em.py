@@ -143,7 +143,7 @@ GOOD = Mixture([[1.0]], [[[0.0, 0.0]]], [[np.eye(2).tolist()]])
         (Mixture([[1.0]], [[[0.0]]], [[[[1.0]]]]), {}, ShapeError, "2-D"),
         (GOOD.astype("float32"), {}, DTypeError, "mixture float32"),
         (GOOD * -1.0, {}, ArgumentError, "weights >= 0"),
-        (GOOD * np.nan, {}, NonFiniteError, "nan"),
+        (Mixture(GOOD.weights * np.nan, GOOD.means, GOOD.covariances), {}, NonFiniteError, "nan"),
         (Mixture(GOOD.weights, GOOD.means, -GOOD.covariances), {}, NotPositiveDefinite, "eigenvalue"),
         (GOOD, {"steps": -1}, ArgumentError, "steps"),
         (GOOD, {"covariance_floor": -1.0}, ArgumentError, "covariance_floor"),
