@@ -7,6 +7,7 @@ compiled for each K, its loops over dimensions unrolled.
 """
 
 import hashlib
+import re
 import sys
 from functools import cache, wraps
 from pathlib import Path
@@ -24,16 +25,21 @@ FLAGS: Any = {"fastmath": {"contract", "nsz", "reassoc"}, "error_model": "numpy"
 # Helpers are called by compiled code alone; without wrappers for other callers a kernel compiles a fifth faster.
 helper: Any = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **FLAGS)  # type: ignore[call-overload]
 
+_IMPORT = re.compile(
+    r"^from gmengine\.cpu(\.(?P<module>\w+) import| import (?P<names>[\w, ]+)$)", re.MULTILINE
+)
+
 
 def _sources(module, found):
-    """Collect the source files of `module` and of the modules of this package that its globals come from."""
+    """Collect the source files of `module` and of the modules of this package that it imports from."""
     path = sys.modules[module].__file__
     if path not in found:
         found.add(path)
-        for value in vars(sys.modules[module]).values():
-            name = getattr(value, "__module__", None) or ""
-            if name.startswith(__package__ + ".") and name in sys.modules:
-                _sources(name, found)
+        for line in _IMPORT.finditer(Path(path).read_text()):
+            of_package = (f"{__package__}.{name.strip()}" for name in (line["names"] or "").split(","))
+            for name in [f"{__package__}.{line['module']}"] if line["module"] else of_package:
+                if name in sys.modules:
+                    _sources(name, found)
     return found
 
 

@@ -23,6 +23,7 @@ from gmengine.cpu._morton_tree import bounding_box
 from gmengine.cpu._rows import read_row, read_symmetric, write_row
 from gmengine.cpu._tree_faults import NON_FINITE, NOT_DEFINITE, SOUND, first_stranger, raise_first
 from gmengine.cpu._tuples import subtracted, whitening
+from gmengine.errors import NonFiniteError
 
 
 @helper
@@ -51,6 +52,9 @@ def _load_all(worker, workers, mixtures, order, ends, sources, centres, faults, 
     for m in range(worker, weights.shape[0], workers):
         mixture = (weights[m], means[m], covariances[m])
         code, i = first_stranger(weights[m], order[m], ends[m, 0])
+        for j in range(weights.shape[1] - 1, -1, -1):
+            if not np.isfinite(weights[m, j]):
+                code, i = NON_FINITE, j
         bounding_box(weights[m], means[m], low, high, centre[0])
         for k in range(centre.shape[1]):
             centres[m, k] = centre[0, k]
@@ -149,6 +153,11 @@ def _small_enough(weights, ends, n):
 def results(weights, means, covariances, levels, fitted, centres):
     """Return weights (M, n), means and covariances that the last level's rows stand for."""
     n, inputs = fitted.shape[1], (weights, means, covariances)
+    if not np.isfinite(fitted).all():
+        m = int(np.argmin(np.isfinite(fitted).all(axis=(1, 2))))
+        raise NonFiniteError(
+            f"reduce: mixture [{m}] cannot be merged: its moments are beyond float64's range"
+        )
     outputs = to_mixtures(fitted, levels[-1][3][:, 0], centres, weights.dtype)
     kept, indices = _small_enough(weights, levels[0][1], n)
     if kept.size:

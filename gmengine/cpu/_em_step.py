@@ -34,6 +34,7 @@ from gmengine.cpu._tuples import (
 WORD = 64
 SHARES = 1 << 15  # numbers that a block's shares may take: 256 kB
 SMALLEST = np.finfo(np.float64).tiny
+PIVOT, LIFT = 2.0**-51, 2.0**-50  # of a diagonal entry, and of the trace
 
 # Columns of a component; the covariance begins at MU + K.
 W, MU = 0, 1
@@ -216,6 +217,34 @@ def _merge(fitted, s, mass, centre, second, like):
 
 
 @helper
+def _is_definite(c, like):
+    """Return whether every pivot of a packed covariance is more than rounding."""
+    inverse, definite = whitening(c)
+    for k in range(len(like[0])):
+        q = k * (k + 3) // 2
+        definite &= PIVOT * c[q] * inverse[q] * inverse[q] < 1.0
+    return definite
+
+
+@helper
+def _keep_definite(fitted, s, like):
+    """Add to the diagonal of a fitted covariance what rounding took, if it is no longer positive definite.
+
+    The spread d d^T of two means that are 1e8 deviations apart drowns their covariances. What is added is a few
+    2^-50 of the trace, less than the rounding of the moments themselves; gradients do not see it.
+    """
+    mean, tri = like
+    K, trace = len(mean), 0.0
+    for k in range(K):
+        trace += fitted[s, MU + K + k * (k + 3) // 2]
+    lift = LIFT * trace
+    while lift < trace and not _is_definite(read_row(fitted, s, MU + K, tri), like):
+        for k in range(K):
+            fitted[s, MU + K + k * (k + 3) // 2] += lift
+        lift *= 2.0
+
+
+@helper
 def em_step(rows, start, stop, whole, parents, first, last, masks, fitted, t, like):
     """Fit parents first, ..., last - 1 to components start, ..., stop - 1: write rows first, ... of `fitted`.
 
@@ -245,3 +274,4 @@ def em_step(rows, start, stop, whole, parents, first, last, masks, fitted, t, li
             fitted[s, W] = SMALLEST
         else:
             write_row(fitted, s, MU + K, scaled(1.0 / fitted[s, W], read_row(fitted, s, MU + K, tri)))
+            _keep_definite(fitted, s, like)

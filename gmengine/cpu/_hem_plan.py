@@ -50,7 +50,7 @@ def _choose_parents(rows, start, stop, number, eps, taken, parents, first):
     """Write `number` places of start, ..., stop - 1: those that hold the equal-mass quantiles (k + 1/2) / number.
 
     A quantile at the border of two components is held by the first. If one component holds several, quantiles of
-    what is left find the missing ones, and so on.
+    what is left find the missing ones, and so on. Should a mass be no number, the first ones left take their place.
     """
     for p in range(start, stop):
         taken[p] = False
@@ -68,6 +68,11 @@ def _choose_parents(rows, start, stop, number, eps, taken, parents, first):
                     k += 1
                 taken[p] = k > before
                 found += taken[p]
+        if found == 0:
+            for p in range(start, stop):
+                if not taken[p] and found < missing:
+                    taken[p] = True
+                    found += 1
         missing -= found
     for p in range(start, stop):
         if taken[p]:

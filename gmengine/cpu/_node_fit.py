@@ -13,6 +13,7 @@ from gmengine.cpu._compile import helper
 
 KL_THRESHOLD = 0.5
 VIRTUAL_SAMPLES = 4.0
+PIVOT, LIFT = 2.0**-51, 2.0**-50  # of a diagonal entry, and of the trace
 _SMALLEST = np.finfo(np.float64).tiny  # an output whose mass underflows stays present
 
 # Columns of a component; the covariance begins at 1 + K.
@@ -68,10 +69,10 @@ def invert(row, column, dims, result, at, start):
 
 
 @helper
-def log_determinant(row, column, dims, work, at):
+def log_determinant(row, column, dims, work, at, least=0.0):
     """Return log det of the symmetric ``row[column:column + K K]``, NaN if it is not positive definite.
 
-    ``work[at, :K K]`` is overwritten.
+    That is, if a pivot is not more than `least` of its diagonal entry. ``work[at, :K K]`` is overwritten.
     """
     K = len(dims)
     for i in range(K * K):
@@ -79,7 +80,7 @@ def log_determinant(row, column, dims, work, at):
     product, log_det = 1.0, 0.0
     for k in range(K):
         pivot = work[at, K * k + k]
-        if not pivot > 0.0:
+        if not pivot > least * row[column + K * k + k]:
             return np.nan
         product *= pivot
         if not 1e-150 < product < 1e150:
@@ -226,9 +227,12 @@ def expectation(slots, n_in, n_out, masks, scratch):
 
 
 @helper
-def maximisation(slots, n_in, n_out, representatives, share, fitted, start, dims):
-    """Write the moment match of the slots under `share` to ``fitted[start:start + n_out]``."""
-    K = len(dims)
+def maximisation(slots, n_in, n_out, representatives, scratch, fitted, start, dims):
+    """Write the moment match of the slots under their shares to ``fitted[start:start + n_out]``.
+
+    The models are overwritten.
+    """
+    K, share = len(dims), scratch.share
     for s in range(n_out):
         t, rep = start + s, representatives[s]
         mass = 0.0
@@ -249,3 +253,21 @@ def maximisation(slots, n_in, n_out, representatives, share, fitted, start, dims
                 for b in range(K):
                     e = slots[i, MU + b] - fitted[t, MU + b]
                     fitted[t, MU + K + K * a + b] += rho * (slots[i, MU + K + K * a + b] + d * e)
+        _keep_definite(fitted, t, dims, scratch.model)
+
+
+@helper
+def _keep_definite(fitted, t, dims, work):
+    """Add to the diagonal of a fitted covariance what rounding took, if it is no longer positive definite.
+
+    The spread d d^T of two means that are 1e8 deviations apart drowns their covariances. What is added is a few
+    2^-50 of the trace, less than the rounding of the moments themselves; gradients do not see it.
+    """
+    K, trace = len(dims), 0.0
+    for k in range(K):
+        trace += fitted[t, MU + K + (K + 1) * k]
+    lift = LIFT * trace
+    while lift < trace and np.isnan(log_determinant(fitted[t], MU + K, dims, work, 0, PIVOT)):
+        for k in range(K):
+            fitted[t, MU + K + (K + 1) * k] += lift
+        lift *= 2.0

@@ -88,7 +88,7 @@ def climb(root, count, start, nodes, tree, choices, frozen, extent, eps, slots, 
         if not frozen:
             choose_masks(slots, n_in, n_out, eps, representatives, masks, scratch, dims)
         expectation(slots, n_in, n_out, masks, scratch)
-        maximisation(slots, n_in, n_out, representatives, scratch.share, nodes, t, dims)
+        maximisation(slots, n_in, n_out, representatives, scratch, nodes, t, dims)
 
 
 @helper

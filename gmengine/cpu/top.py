@@ -14,8 +14,10 @@ def plan(weights, n):
 
 def forward(weights, means, covariances, indices):
     """Return ((weights, means, covariances) of the chosen components, residuals)."""
-    present = indices >= 0
-    rows, columns = np.arange(weights.shape[0])[:, None], np.where(present, indices, 0)
+    rows, columns = np.arange(weights.shape[0])[:, None], np.where(indices >= 0, indices, 0)
+    present = (indices >= 0) & (
+        weights[rows, columns] != 0
+    )  # a plan may meet other weights than it was made for
     eye = np.eye(means.shape[-1], dtype=means.dtype)
     zero = weights.dtype.type(0)
     outputs = (
@@ -32,7 +34,8 @@ def vjp(residuals, g_weights, g_means, g_covariances, needs):
     A kept component's gradient is its output's cotangent, that of a covariance symmetrised; all others are zero.
     """
     *inputs, indices = residuals
-    rows, columns = np.nonzero(indices >= 0)
+    named = np.where(indices >= 0, indices, 0)
+    rows, columns = np.nonzero((indices >= 0) & (np.take_along_axis(inputs[0], named, axis=1) != 0))
     symmetric = (g_covariances + np.swapaxes(g_covariances, -1, -2)) / 2
     grads = []
     for x, g, need in zip(inputs, (g_weights, g_means, symmetric), needs, strict=True):

@@ -98,7 +98,7 @@ def fit_transfer(
     with named_component("fit_transfer", m):
         (v,) = evaluate_p(w, means, covariances, means)
         (peaks,) = peaks_p(covariances, dtype=work)
-    v, size = _cast(v, work), abs(_cast(w, work))
+    v, size = where(present, _cast(v, work), 0.0), abs(_cast(w, work))  # phi is not asked about absent ones
     e1, e2, e3 = _units(epsilons, relative, size, peaks, present)
     gain = _slope(transfer, c, multiply(_cast(w, work), peaks))
     coarse = where(present, add(multiply(size, abs(gain)), e1), 0.0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gmengine.autograd import Primitive
+from gmengine.autograd import Primitive, value_of
 from gmengine.autograd.arrays import reshape
 from gmengine.backend import Array, kernels, namespace, to_device
 from gmengine.errors import ArgumentError, ShapeError
@@ -41,7 +41,8 @@ def reduce(m: Mixture, n: int, method: str = "tree_hem", per_node: int = 2) -> M
         the number of the mixture's components, as for the points of the original. In the order of the curve, positive
         ones first.
         These three conserve the integral, the mean and the covariance of the mixture's positive and of its negative
-        part. Signs never mix. Memory is linear in N, but for the N^2 / 20 bytes of the masks of "hem".
+        part. Signs never mix. Memory is linear in N, but for the masks of "hem", a bit per pair of a level:
+        N^2 / 20 bytes if n <= N / 3.
         ``"top"``: the components of largest ``|w|``, heaviest first.
         Ties go to the lower index.
     per_node : int, 1 to 16
@@ -89,7 +90,8 @@ def apply(m: Mixture, plan: Plan) -> Mixture:
     Parameters
     ----------
     m : Mixture, shape `plan.shape`
-        Its components must be present, positive and negative where they were when the plan was made.
+        Its components must be present, positive and negative where they were when the plan was made; not for "top",
+        which keeps the components that it named, as far as they are present.
     plan : Plan
         From `plan`.
 
@@ -108,6 +110,8 @@ def apply(m: Mixture, plan: Plan) -> Mixture:
         raise ShapeError(
             f"apply: the plan is for weights of shape {plan.shape}, got {(*m.batch, m.n_components)}"
         )
+    if isinstance(plan, TopPlan):
+        _check_weights("apply", m)
     return _carry_out("apply", m, plan, None)
 
 
@@ -195,8 +199,8 @@ def _decide(op: str, m: Mixture, n: int, method: str, per_node: int) -> tuple[Pl
     """Return the plan for n < N, and what the method finds of the result on the way, if anything."""
     arrays = flat(m.values())
     weights, shape, module = arrays[0], (*m.batch, m.n_components), kernels(method, arrays[0])
-    if method in ("top", "em") and not namespace(weights).all(namespace(weights).isfinite(weights)):
-        check_components(op, *m.values().to("cpu").arrays)
+    if method in ("top", "em"):
+        _check_weights(op, m)
     if method == "top":
         return TopPlan(n, shape, module.plan(weights, n)), None
     if n == 1:
@@ -209,6 +213,12 @@ def _decide(op: str, m: Mixture, n: int, method: str, per_node: int) -> tuple[Pl
             return HemPlan(n, shape, tuple([Level(*level) for level in levels])), values
         found, values = module.plan_and_forward(*arrays, n, per_node)
     return TreePlan(n, shape, *found), values
+
+
+def _check_weights(op: str, m: Mixture) -> None:
+    weights = value_of(m.weights)
+    if not namespace(weights).all(namespace(weights).isfinite(weights)):
+        check_components(op, *m.values().to("cpu").arrays)
 
 
 def _check_one_sign(op: str, weights: Array, batch: tuple[int, ...]) -> None:

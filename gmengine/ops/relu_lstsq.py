@@ -63,7 +63,7 @@ def relu_lstsq(
         host, mixture by mixture (Lawson and Hanson).
     cutoff : float in [0, 1), optional
         Singular values of A up to `cutoff` times the largest count as 0 (no ridge). By default the float64 epsilon
-        times the larger number of present rows and columns, as in numpy.linalg.lstsq.
+        times the larger number of present rows and columns, as in numpy.linalg.lstsq. Not with `non_negative`.
     rng : int, Generator or None
         Draws the random points, in float64 on the host.
 
@@ -98,6 +98,8 @@ def relu_lstsq(
         raise ArgumentError(f"relu_lstsq: expected a finite ridge >= 0, got {ridge}")
     if cutoff is not None and not 0.0 <= cutoff < 1.0:
         raise ArgumentError(f"relu_lstsq: expected a cutoff in [0, 1), got {cutoff}")
+    if cutoff is not None and non_negative:
+        raise ArgumentError("relu_lstsq: expected no cutoff with non_negative, which takes a ridge instead")
     c = flat_bias("relu_lstsq", m, bias)
     check_components("relu_lstsq", *m.values().to("cpu").arrays)
     constant = constant_points(m, points, n_random, rng)
@@ -129,7 +131,7 @@ def relu_lstsq_p(
     """Fit mixtures (M, N) after adding bias (M,) at constant points (M, R, K) and, if asked, at their means."""
     inputs = (weights, means, covariances, bias)
     xp = namespace(*inputs)
-    method = _Method(use_means, ridge, cutoff)
+    method = _Method(use_means, ridge, cutoff, non_negative)
     size = _chunk_size(weights, constant, use_means)
     if weights.size == 0 or constant.shape[-2] + weights.shape[-1] * use_means == 0:
         return (xp.zeros_like(weights),), (
@@ -192,6 +194,12 @@ class _Method(NamedTuple):
     use_means: bool
     ridge: float
     cutoff: float | None
+    non_negative: bool
+
+    @property
+    def of_unit_columns(self) -> bool:
+        """Whether A is solved with columns of length 1: the ridge penalises those, and Lawson and Hanson use them."""
+        return self.ridge > 0.0 or self.non_negative
 
 
 class _System(NamedTuple):
@@ -245,9 +253,9 @@ def _solve(system: _System, columns: Array, method: _Method) -> Any:
 
 
 def _solve_vjp(system: _System, columns: Array, method: _Method, g: Array) -> tuple[Array, Array]:
-    """Return the gradients of A and t. With a ridge A = A' diag(l), y = y' / l, and l has a gradient as well."""
+    """Return the gradients of A and t. Of unit columns, A = A' diag(l), y = y' / l, and l has a gradient as well."""
     a = system.a * columns[..., None, :]
-    if method.ridge == 0.0:
+    if not method.of_unit_columns:
         g_a, g_t = solution_vjp(spectrum(a, 0.0, system.cutoff), 0.0, system.t, g)
         return g_a * columns[..., None, :], g_t
     xp = namespace(a)

@@ -283,3 +283,12 @@ def test_invalid_components_are_named():
     m.covariances[1, 0, 2] = np.diag([1.0, -0.25])
     with pytest.raises(NotPositiveDefinite, match=r"fit_transfer.*\[1, 0, 2\].*-0\.25"):
         fit_transfer(m, transfer.tanh)
+
+
+def test_phi_is_not_asked_about_absent_components():
+    height = 0.85 * np.sqrt(2.0 * np.pi)
+    m = Mixture.isotropic(np.array([-height, -height]), np.array([[-1.0], [1.0]]), 1.0)
+    nothing = Mixture.isotropic(np.zeros(1), np.zeros((1, 1)), 1.0)
+    want = fit_transfer(m, arrays.sqrt, bias=1.0)
+    got = fit_transfer(m + nothing, arrays.sqrt, bias=1.0)  # 1 + m(0) < 0, where nobody is
+    assert_mixtures_close("elementwise", got, want + nothing)

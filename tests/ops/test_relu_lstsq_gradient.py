@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gmengine.autograd import Primitive, Tape, check_vjp
+from gmengine.errors import ArgumentError
 from gmengine.mixture import Mixture
 from gmengine.ops._densities import densities, densities_vjp
 from gmengine.ops._least_squares import solution, solution_vjp, spectrum
@@ -241,3 +242,22 @@ def test_arrays_of_any_library_are_served_alike(ridge):
 
     for a, b in zip(fit_and_gradients(array_api_strict), fit_and_gradients(np), strict=True):
         assert_close("solve", a, b, size=15, condition=1e4)
+
+
+def test_non_negative_weights_of_unequal_scale_have_the_gradient_of_their_own_problem():
+    means = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    covariances = np.stack([1e-6 * np.eye(3), 1e6 * np.eye(3)])
+    m = Mixture(np.array([1e-9, 1e9]), means, covariances)
+    y, (slope,) = pull_back(lambda a: relu_lstsq(a, non_negative=True).weights[1:], m, cotangent=np.ones(1))
+    eps = 1e3
+    up, down = (
+        relu_lstsq(Mixture(m.weights + np.array([0.0, d]), means, covariances), non_negative=True).weights[1]
+        for d in (eps, -eps)
+    )
+    assert_close("quadrature", slope.weights[1:], np.array([(up - down) / (2.0 * eps)]))
+
+
+def test_a_cutoff_has_no_meaning_for_non_negative_weights():
+    m = Mixture.isotropic(np.ones(2), np.zeros((2, 1)), 1.0)
+    with pytest.raises(ArgumentError, match="no cutoff with non_negative"):
+        relu_lstsq(m, non_negative=True, cutoff=0.1)
