@@ -248,7 +248,7 @@ def test_non_negative_weights_of_unequal_scale_have_the_gradient_of_their_own_pr
     means = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
     covariances = np.stack([1e-6 * np.eye(3), 1e6 * np.eye(3)])
     m = Mixture(np.array([1e-9, 1e9]), means, covariances)
-    y, (slope,) = pull_back(lambda a: relu_lstsq(a, non_negative=True).weights[1:], m, cotangent=np.ones(1))
+    _, (slope,) = pull_back(lambda a: relu_lstsq(a, non_negative=True).weights[1:], m, cotangent=np.ones(1))
     eps = 1e3
     up, down = (
         relu_lstsq(Mixture(m.weights + np.array([0.0, d]), means, covariances), non_negative=True).weights[1]
