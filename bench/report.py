@@ -1,4 +1,4 @@
-"""``python -m bench.report RESULTS.json [--readme FILE]``: the committed figures as a Markdown table.
+"""``python -m bench.report RESULTS.json [--only NAME ...] [--readme FILE]``: the committed figures as a Markdown table.
 
 With --readme the table replaces what stands between the two marks in that file, so that no figure is typed by hand.
 """
@@ -19,8 +19,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__.split("\n")[0])
     parser.add_argument("results", type=Path, help="what `python -m bench --peers --json FILE` wrote")
     parser.add_argument("--readme", type=Path, help="replace the table in this file instead of printing it")
+    parser.add_argument("--only", nargs="+", default=[""], help="cases whose names begin with one of these")
     arguments = parser.parse_args()
-    text = table(json.loads(arguments.results.read_text()))
+    text = table(json.loads(arguments.results.read_text()), tuple(arguments.only))
     if arguments.readme is None:
         print(text)
         return
@@ -29,9 +30,9 @@ def main() -> None:
     arguments.readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
-def table(figures: dict[str, Any]) -> str:
+def table(figures: dict[str, Any], prefixes: tuple[str, ...]) -> str:
     """Return one row per case: our time and rate, and how many times as long each peer took in the same run."""
-    results = figures["results"]
+    results = [r for r in figures["results"] if r["name"].startswith(prefixes)]
     peers = [p for p in SHOWN if any(p in r.get("peers", {}) for r in results)]
     head = ["work", "median", "rate", *(p.replace("_", " ") for p in peers)]
     rows = [head, ["---", *["---:"] * (len(head) - 1)]]
@@ -55,7 +56,9 @@ def _rate(result: dict[str, Any]) -> str:
 
 def _ratio(result: dict[str, Any], peer: str) -> str:
     found = result.get("peers", {}).get(peer)
-    return f"{found['ratio']:.2g}x" if found else ""
+    if not found:
+        return ""
+    return f"{found['ratio']:.2f}" if found["ratio"] < 10 else f"{found['ratio']:.0f}"
 
 
 if __name__ == "__main__":
