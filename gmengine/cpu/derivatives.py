@@ -3,16 +3,15 @@
 import numpy as np
 
 from gmengine.cpu._compile import helper, n_slices, ready, threaded, zeros
+from gmengine.cpu._component_rows import flat, new_rows, start
 from gmengine.cpu._derivative_pairs import form_of, pair_derivative_slopes, pair_derivatives
 from gmengine.cpu._gaussian import (
     SCALE,
     SOUND,
-    gather_present,
-    prepare,
     raise_faults,
     write_component_gradient,
 )
-from gmengine.cpu._pairs import block_range, lane_dtype, load_points, new_lanes
+from gmengine.cpu._pairs import block_range, load_points, new_lanes
 from gmengine.cpu._rows import LANES, read_row, write_row
 from gmengine.cpu._symmetric import sandwich
 from gmengine.cpu._tuples import added, as_double, n_packed, scaled
@@ -21,22 +20,6 @@ from gmengine.cpu._tuples import added, as_double, n_packed, scaled
 def _like(K, dtype):
     dtype = np.dtype(dtype)
     return zeros(K, dtype), zeros(n_packed(K), dtype), (dtype.type(SCALE),)
-
-
-@helper
-def _start(weights, means, covariances, index, peaks, rows, like):
-    """Prepare a mixture; return (number of components present, fault, component of the fault)."""
-    n = gather_present(weights, index)
-    fault, where = prepare(weights, means, covariances, index, n, rows, peaks, like)
-    for r in range(n):
-        rows[r, len(like[0]) + len(like[1])] = weights[index[r]] * peaks[r]
-    return n, fault, where
-
-
-@helper
-def _new_rows(N, like):
-    mean, tri, _ = like
-    return np.empty((N, len(mean) + len(tri) + 1), lane_dtype(mean))
 
 
 @helper
@@ -79,11 +62,11 @@ def _forward(worker, workers, slices, mixture, points, values, faults, like, ord
     weights, means, covariances = mixture
     M, N = weights.shape
     K, form = len(like[0]), form_of(like, order)
-    index, peaks, rows = np.empty(N, np.int64), np.empty(N), _new_rows(N, like)
+    index, peaks, rows = np.empty(N, np.int64), np.empty(N), new_rows(N, like)
     x, sums, totals = new_lanes(like[0]), new_lanes(form), np.empty((len(form), LANES))
     for task in range(worker, M * slices, workers):
         m, s = task // slices, task % slices
-        n, fault, where = _start(weights[m], means[m], covariances[m], index, peaks, rows, like)
+        n, fault, where = start(weights[m], means[m], covariances[m], index, peaks, rows, like)
         faults[task, 0], faults[task, 1] = fault, where
         if fault != SOUND:
             continue
@@ -109,7 +92,7 @@ def forward(weights, means, covariances, points, *, order):
     _forward(
         M * slices,
         slices,
-        _flat(*inputs[:3]),
+        flat(*inputs[:3]),
         inputs[3],
         values.reshape(M, P, K**order),
         faults,
@@ -120,23 +103,18 @@ def forward(weights, means, covariances, points, *, order):
     return values, (*inputs, order)
 
 
-def _flat(weights, means, covariances):
-    """Return a mixture with covariances (M, N, K K)."""
-    return weights, means, covariances.reshape(*weights.shape, covariances.shape[-1] ** 2)
-
-
 @threaded
 def _vjp(worker, workers, slices, mixture, points, g, grads, g_points, moments, like, order, of_components):
     """A task is one slice of one mixture's points; moments (tasks, N, columns) float64."""
     weights, means, covariances = mixture
     M, N = weights.shape
     K, form = len(like[0]), form_of(like, order)
-    index, peaks, rows = np.empty(N, np.int64), np.empty(N), _new_rows(N, like)
+    index, peaks, rows = np.empty(N, np.int64), np.empty(N), new_rows(N, like)
     x, lanes, sums = new_lanes(like[0]), new_lanes(form), new_lanes(like[0])
     totals, own = np.empty((K, LANES)), np.empty((N, moments.shape[2]))
     for task in range(worker, M * slices, workers):
         m, s = task // slices, task % slices
-        n, _, _ = _start(weights[m], means[m], covariances[m], index, peaks, rows, like)
+        n, _, _ = start(weights[m], means[m], covariances[m], index, peaks, rows, like)
         total = own if slices == 1 else moments[task]
         for r in range(n):
             for q in range(total.shape[1]):
@@ -177,9 +155,9 @@ def _add_slices(worker, workers, slices, mixture, grads, moments, like, order):
     """Add up the moments of each mixture's slices, in their order, and finish its gradients."""
     weights, means, covariances = mixture
     M, N = weights.shape
-    index, peaks, rows = np.empty(N, np.int64), np.empty(N), _new_rows(N, like)
+    index, peaks, rows = np.empty(N, np.int64), np.empty(N), new_rows(N, like)
     for m in range(worker, M, workers):
-        n, _, _ = _start(weights[m], means[m], covariances[m], index, peaks, rows, like)
+        n, _, _ = start(weights[m], means[m], covariances[m], index, peaks, rows, like)
         total = moments[m * slices]
         for s in range(1, slices):
             for r in range(n):
@@ -222,9 +200,9 @@ def vjp(residuals, g_values, needs):
     moments = np.empty((M * slices if slices > 1 else 0, N, columns))
     like, orders = _like(K, points.dtype), (0,) * order
     wanted = (0,) * of_mixture  # by type, so that what is not wanted is not compiled either
-    flat, of_flat = _flat(*mixture), _flat(*grads)
+    mixtures, of_mixtures = flat(*mixture), flat(*grads)
     g = ready(g_values).reshape(M, P, K**order)
-    _vjp(M * slices, slices, flat, points, g, of_flat, g_points, moments, like, orders, wanted)
+    _vjp(M * slices, slices, mixtures, points, g, of_mixtures, g_points, moments, like, orders, wanted)
     if slices > 1 and of_mixture:
-        _add_slices(M, slices, flat, of_flat, moments, like, orders)
+        _add_slices(M, slices, mixtures, of_mixtures, moments, like, orders)
     return tuple(grad if need else None for grad, need in zip((*grads, g_points), needs, strict=True))

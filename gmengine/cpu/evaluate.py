@@ -3,17 +3,15 @@
 import numpy as np
 
 from gmengine.cpu._compile import helper, n_slices, ready, threaded
+from gmengine.cpu._component_rows import flat, new_rows, start
 from gmengine.cpu._gaussian import (
     SCALE,
     SOUND,
-    gather_present,
-    prepare,
     raise_faults,
     write_component_gradient,
 )
 from gmengine.cpu._pairs import (
     block_range,
-    lane_dtype,
     load_points,
     new_lanes,
     pair_slopes,
@@ -24,33 +22,17 @@ from gmengine.cpu._rows import LANES
 from gmengine.cpu._tuples import as_double, n_packed
 
 
-@helper
-def _start(weights, means, covariances, index, peaks, rows, like):
-    """Prepare a mixture; return (number of components present, fault, component of the fault)."""
-    n = gather_present(weights, index)
-    fault, where = prepare(weights, means, covariances, index, n, rows, peaks, like)
-    for r in range(n):
-        rows[r, len(like[0]) + len(like[1])] = weights[index[r]] * peaks[r]
-    return n, fault, where
-
-
-@helper
-def _new_rows(N, like):
-    mean, tri, _ = like
-    return np.empty((N, len(mean) + len(tri) + 1), lane_dtype(mean))
-
-
 @threaded
 def _forward(worker, workers, slices, mixture, points, values, faults, like):
     """A task is one slice of one mixture's points; faults (tasks, 2)."""
     weights, means, covariances = mixture
     mean, _, amp = like
     M, N = weights.shape
-    index, peaks, rows = np.empty(N, np.int64), np.empty(N), _new_rows(N, like)
+    index, peaks, rows = np.empty(N, np.int64), np.empty(N), new_rows(N, like)
     x, sums, totals = new_lanes(mean), new_lanes(amp), np.empty((1, LANES))
     for task in range(worker, M * slices, workers):
         m, s = task // slices, task % slices
-        n, fault, where = _start(weights[m], means[m], covariances[m], index, peaks, rows, like)
+        n, fault, where = start(weights[m], means[m], covariances[m], index, peaks, rows, like)
         faults[task, 0], faults[task, 1] = fault, where
         if fault != SOUND:
             continue
@@ -71,14 +53,9 @@ def forward(weights, means, covariances, points):
     values = np.empty((M, P), weights.dtype)
     faults = np.zeros((M * slices, 2), np.int64)
     like = zeros_like_pairs(K, 1, weights.dtype)
-    _forward(M * slices, slices, _flat(*inputs[:3]), inputs[3], values, faults, like)
+    _forward(M * slices, slices, flat(*inputs[:3]), inputs[3], values, faults, like)
     raise_faults("evaluate", faults[::slices], inputs[2])
     return values, inputs
-
-
-def _flat(weights, means, covariances):
-    """Return a mixture with covariances (M, N, K K)."""
-    return weights, means, covariances.reshape(*weights.shape, covariances.shape[-1] ** 2)
 
 
 @threaded
@@ -88,12 +65,12 @@ def _vjp(worker, workers, slices, mixture, points, g, grads, g_points, moments, 
     mean, _, amp = like
     of_points, of_components = wants
     M, N = weights.shape
-    index, peaks, rows = np.empty(N, np.int64), np.empty(N), _new_rows(N, like)
+    index, peaks, rows = np.empty(N, np.int64), np.empty(N), new_rows(N, like)
     x, lanes, sums, totals = new_lanes(mean), new_lanes(amp), new_lanes(mean), np.empty((len(mean), LANES))
     own = np.empty((N, moments.shape[2]))
     for task in range(worker, M * slices, workers):
         m, s = task // slices, task % slices
-        n, _, _ = _start(weights[m], means[m], covariances[m], index, peaks, rows, like)
+        n, _, _ = start(weights[m], means[m], covariances[m], index, peaks, rows, like)
         total = own if slices == 1 else moments[task]
         for r in range(n):
             for q in range(total.shape[1]):
@@ -128,9 +105,9 @@ def _add_slices(worker, workers, slices, mixture, grads, moments, like):
     """Add up the moments of each mixture's slices, in their order, and finish its gradients."""
     weights, means, covariances = mixture
     M, N = weights.shape
-    index, peaks, rows = np.empty(N, np.int64), np.empty(N), _new_rows(N, like)
+    index, peaks, rows = np.empty(N, np.int64), np.empty(N), new_rows(N, like)
     for m in range(worker, M, workers):
-        n, _, _ = _start(weights[m], means[m], covariances[m], index, peaks, rows, like)
+        n, _, _ = start(weights[m], means[m], covariances[m], index, peaks, rows, like)
         total = moments[m * slices]
         for s in range(1, slices):
             for r in range(n):
@@ -163,8 +140,8 @@ def vjp(residuals, g_values, needs):
     moments = np.empty((M * slices if slices > 1 else 0, N, columns))
     like = zeros_like_pairs(K, 1, points.dtype)
     wants = (0,) * of_points, (0,) * of_mixture  # by type, so that what is not wanted is not compiled either
-    flat, of_flat = _flat(*mixture), _flat(*grads)
-    _vjp(M * slices, slices, flat, points, ready(g_values), of_flat, g_points, moments, like, wants)
+    mixtures, of_mixtures = flat(*mixture), flat(*grads)
+    _vjp(M * slices, slices, mixtures, points, ready(g_values), of_mixtures, g_points, moments, like, wants)
     if slices > 1 and of_mixture:
-        _add_slices(M, slices, flat, of_flat, moments, like)
+        _add_slices(M, slices, mixtures, of_mixtures, moments, like)
     return tuple(grad if need else None for grad, need in zip((*grads, g_points), needs, strict=True))

@@ -14,6 +14,7 @@ from math import prod
 import numpy as np
 
 from gmengine.cpu._compile import TASKS, helper, ready, threaded
+from gmengine.cpu._component_rows import flat
 from gmengine.cpu._gaussian import NOT_DEFINITE, SCALE, SOUND, gather_present, prepare, raise_faults
 from gmengine.cpu._pairs import new_lanes, zeros_like_pairs
 from gmengine.cpu._product_pairs import (
@@ -140,7 +141,7 @@ def forward(*inputs, batches, form):
     """
     dtype, K = inputs[0].dtype, inputs[1].shape[-1]
     wide = tuple(ready(x.astype(np.float64, copy=False)) for x in inputs)
-    a, b = _flat(*wide[:3]), _flat(*wide[3:])
+    a, b = flat(*wide[:3]), flat(*wide[3:])
     like = zeros_like_pairs(K, 1, np.float64)
     for name, mixture, covariances in (("a", a, wide[2]), ("b", b, wide[5])):
         faults = np.zeros((len(mixture[0]), 2), np.int64)
@@ -191,7 +192,7 @@ def vjp(residuals, g_values, needs):
     coefficients, factors = ((0.0, 1.0), (1.0, 0.0)), (g, g)
     if form != "product":
         coefficients, factors = ((1.0, -1.0), (1.0, -1.0)), (2.0 * g, -2.0 * g)
-    a, b = _flat(*wide[:3]), _flat(*wide[3:])
+    a, b = flat(*wide[:3]), flat(*wide[3:])
     like = zeros_like_pairs(K, 1, np.float64)
     grads = []
     for s, side in enumerate((a, b)):
@@ -200,14 +201,9 @@ def vjp(residuals, g_values, needs):
             slices = _n_slices(*side[0].shape)
             partners = pairs, *_partners(pairs[:, s], len(side[0]))
             tasks = len(side[0]) * slices
-            _gather(tasks, slices, side, a, b, partners, coefficients[s], factors[s], _flat(*found), like)
+            _gather(tasks, slices, side, a, b, partners, coefficients[s], factors[s], flat(*found), like)
         grads += [_rounded(x, dtype) for x in found]
     return tuple(grad if need else None for grad, need in zip(grads, needs, strict=True))
-
-
-def _flat(weights, means, covariances):
-    """Return a mixture with covariances (M, N, K K)."""
-    return weights, means, covariances.reshape(*weights.shape, covariances.shape[-1] ** 2)
 
 
 def _pairs(*batches):

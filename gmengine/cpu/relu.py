@@ -7,6 +7,7 @@ Both evaluations, of the weights and of their coarse fit, share the pass and so 
 import numpy as np
 
 from gmengine.cpu._compile import n_slices, ready, threaded
+from gmengine.cpu._component_rows import flat
 from gmengine.cpu._gaussian import SOUND, raise_faults
 from gmengine.cpu._pairs import block_range, load_points, new_lanes, pair_values, zeros_like_pairs
 from gmengine.cpu._relu_parts import (
@@ -69,8 +70,8 @@ def forward(weights, means, covariances, bias, *, epsilons, relative):
 
 def _flat(inputs):
     """Return the inputs with covariances (M, N, K K)."""
-    weights, means, covariances, bias = inputs
-    return weights, means, covariances.reshape(*weights.shape, covariances.shape[-1] ** 2), bias
+    *mixture, bias = inputs
+    return *flat(*mixture), bias
 
 
 @threaded

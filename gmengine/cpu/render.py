@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from gmengine.cpu._compile import TASKS, helper, ready, threaded, zeros
+from gmengine.cpu._component_rows import flat
 from gmengine.cpu._gaussian import (
     SOUND,
     gather_present,
@@ -76,14 +77,9 @@ def _prepared(weights, means, covariances, grid):
     )
     faults, dtype = np.zeros((M, 2), np.int64), weights.dtype
     like = zeros(K, dtype), zeros(n_packed(K), dtype), ()
-    _prepare(M, _flat(weights, means, covariances), grid, prepared, faults, like)
+    _prepare(M, flat(weights, means, covariances), grid, prepared, faults, like)
     raise_faults("render", faults, covariances)
     return prepared
-
-
-def _flat(weights, means, covariances):
-    """Return a mixture with covariances (M, N, K K)."""
-    return weights, means, covariances.reshape(*weights.shape, covariances.shape[-1] ** 2)
 
 
 @helper
@@ -235,5 +231,5 @@ def vjp(residuals, g_values, needs):
     moments = np.zeros((M, slices, N, 1 + K + T))
     _vjp(M * N * slices, K, prepared, grid, g, moments, zeros(1, dtype))
     like = zeros(K, np.float64), zeros(T, np.float64), ()
-    _finish(M, mixture[0], prepared, _flat(*grads), moments, like)
+    _finish(M, mixture[0], prepared, flat(*grads), moments, like)
     return tuple(grad if need else None for grad, need in zip(grads, needs, strict=True))
