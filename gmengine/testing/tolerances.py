@@ -30,8 +30,9 @@ TOLERANCES: dict[str, Callable[[float, int, float], float]] = {
 }
 """kind -> f(eps of the dtype, number of terms, condition number) -> relative error of one element."""
 
-AGGREGATE = 0.5
-"""Root mean square error allowed, as a fraction of the error allowed for one element."""
+AGGREGATE = 0.35
+"""Root mean square error allowed, as a fraction of the error allowed for one element: with AVX-512 all tests pass
+at 0.25, and the rest is for processors that round sums in another order."""
 
 
 def tolerance(kind: str, dtype: object, size: int = 1, condition: float = 1.0) -> float:
