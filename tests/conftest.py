@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +24,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "ci")  # what CI p
 
 
 class Backend:
-    """Moves NumPy inputs to the device under test, and results back."""
+    """Moves NumPy inputs to the device under test, and results back.
+
+    "host" stands for the CUDA kernels run on the CPU (tests/cuda): arrays are NumPy's.
+    """
 
     def __init__(self, device: str) -> None:
-        self.device = device
+        self.device = "cpu" if device == "host" else device
         self.asarray(np.zeros(1))  # a listed device that cannot be used is an error, never a skip
 
     def asarray(self, x: Any) -> Any:
@@ -35,7 +42,22 @@ class Backend:
         return asnumpy(x)
 
 
-@pytest.fixture(scope="session", params=os.environ.get("GMENGINE_TEST_BACKENDS", "cpu").split(","))
+BACKENDS = [name.strip() for name in os.environ.get("GMENGINE_TEST_BACKENDS", "cpu").split(",")]
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Every backend listed in GMENGINE_TEST_BACKENDS, by default the CPU alone."""
-    return Backend(request.param.strip())
+    return Backend(request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cuda_kernels_on_the_cpu() -> Iterator[None]:
+    """With the backend "host", which excludes others, every test's kernels are those of gmengine.cuda."""
+    if "host" not in BACKENDS:
+        yield
+        return
+    assert BACKENDS == ["host"], "the backend 'host' replaces the CPU's kernels and stands alone"
+    sys.path.insert(0, str(Path(__file__).parent / "cuda"))
+    with import_module("as_backend").cuda_houses_on_host():
+        yield
