@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -93,7 +94,24 @@ def to_device(array: Array, device: str) -> Array:
         return cupy.asarray(array)
 
 
+@cache
+def cupy_packages() -> dict[str, str]:
+    """Return the installed distributions of CuPy and their versions; with two, they overwrite each other's files."""
+    metadata = import_module("importlib.metadata")
+    found = {}
+    for name in ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x"):
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
 def _usable_cupy() -> ModuleType:
+    packages = cupy_packages()
+    if len(packages) > 1:
+        raise BackendError(
+            f"device 'cuda' needs one CuPy, but {' and '.join(packages)} are installed and overwrite each other: "
+            f"pip uninstall -y {' '.join(packages)} && {_CUPY_HELP}"
+        )
     try:
         cupy = import_module("cupy")
     except ImportError as error:

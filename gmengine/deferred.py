@@ -1,8 +1,8 @@
-"""Checks of values that live on a GPU: at once, or all together at the end of a block.
+"""Checks of values that live on a GPU: at once, or all together later.
 
 To look at a value on a GPU is to wait for it. An op that refuses a value says so at once, as on the CPU, unless the
 caller collects the checks of a block: then the GPU never waits for the host in between, and the first check that fails
-raises at the end of the block.
+raises when they are settled.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 import numpy as np
 
@@ -20,46 +21,75 @@ Judge = Callable[[np.ndarray], None]
 _here = threading.local()
 
 
-def _pending() -> list[tuple[Array, Judge]] | None:
-    return getattr(_here, "pending", None)
+class Checks:
+    """The checks of one block that wait for their values."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Array, Judge]] = []
+        self._arriving: list[Callable[[], np.ndarray]] | None = None
+
+    def add(self, values: Array, judge: Judge) -> None:
+        """Let one more wait."""
+        self._waiting.append((values, judge))
+
+    def fetch(self) -> None:
+        """Start to copy the values to the host, behind what the GPU has been given so far, without waiting."""
+        if self._waiting and self._arriving is None:
+            start_copy = import_module("gmengine.cuda._transfer").start_copy
+            self._arriving = [start_copy(values) for values, _ in self._waiting]
+
+    def settle(self) -> None:
+        """Wait for the values and call every judge, in the order of the calls of `check`; once.
+
+        Raises
+        ------
+        NonFiniteError, NotPositiveDefinite, ArgumentError
+            Whatever the first failing check would have raised.
+        """
+        self.fetch()
+        waiting, arriving = self._waiting, self._arriving or []
+        self._waiting, self._arriving = [], None
+        for (_, judge), arrived in zip(waiting, arriving, strict=True):
+            judge(arrived())
+
+
+@contextmanager
+def collected_checks() -> Iterator[Checks]:
+    """Let checks of values on a GPU wait until the caller settles them; those on the CPU stay where they are.
+
+    What is computed after a value that should have been refused is worthless: settle before it is used. In such a block
+    an error names a component by its place among the flattened mixtures, ``[m, n]``. If the block raises, its checks
+    are settled first: they may name the cause.
+    """
+    outer, checks = getattr(_here, "checks", None), Checks()
+    _here.checks = checks
+    try:
+        yield checks
+    except Exception:
+        checks.settle()
+        raise
+    finally:
+        _here.checks = outer
+    checks.fetch()
 
 
 @contextmanager
 def deferred_checks() -> Iterator[None]:
-    """Let checks of values on a GPU wait until the end of the block; those on the CPU stay where they are.
-
-    What is computed after a value that should have been refused is worthless, but is thrown away with the exception. In
-    such a block an error names a component by its place among the flattened mixtures, ``[m, n]``. Blocks may be
-    nested: the outermost one checks. If the block raises, the checks that wait come first: they may name the cause.
-
-    Raises
-    ------
-    NonFiniteError, NotPositiveDefinite, ArgumentError
-        At the end, whatever the first failing check would have raised.
-    """
-    if _pending() is not None:
+    """Let checks of values on a GPU wait until the end of the block; see `collected_checks`."""
+    with collected_checks() as checks:
         yield
-        return
-    _here.pending = []
-    try:
-        try:
-            yield
-        finally:
-            waiting, _here.pending = _here.pending, None
-            for values, judge in waiting:
-                judge(to_device(values, "cpu"))
-    finally:
-        _here.pending = None
+    checks.settle()
 
 
 def check(values: Array, judge: Judge) -> None:
-    """Call `judge`, which raises if it must, with `values` as a NumPy array: now, or at the end of the block.
+    """Call `judge`, which raises if it must, with `values` as a NumPy array: now, or when the block's are settled.
 
     `judge` should hold no large array of the GPU: it would live as long as the block.
     """
-    pending = _pending()
-    on_cpu = type(values) is np.ndarray or isinstance(values, np.generic)
-    if pending is None or on_cpu:
-        judge(np.asarray(values) if on_cpu else to_device(values, "cpu"))
+    checks = getattr(_here, "checks", None)
+    if type(values) is np.ndarray or isinstance(values, np.generic):
+        judge(np.asarray(values))
+    elif checks is None:
+        judge(to_device(values, "cpu"))
     else:
-        pending.append((values, judge))
+        checks.add(values, judge)

@@ -2,11 +2,13 @@
 
 import sys
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import gmengine as gm
+from gmengine import backend
 from gmengine.errors import (
     ArgumentError,
     BackendError,
@@ -280,6 +282,28 @@ def test_moving_to_where_it_is_costs_nothing_and_unknown_devices_are_named():
 def test_without_cupy_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)  # makes `import cupy` raise ImportError
     with pytest.raises(BackendError, match="pip install 'gmengine"):
+        mixture().to("cuda")
+
+
+def test_a_broken_cupy_and_a_missing_driver_are_named_and_the_cpu_works_on(monkeypatch):
+    def no_driver():
+        raise RuntimeError("CUDA driver version is insufficient for CUDA runtime version")
+
+    runtime = SimpleNamespace(getDeviceCount=no_driver)
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=SimpleNamespace(runtime=runtime)))
+    with pytest.raises(
+        BackendError, match="needs an NVIDIA driver and GPU: CUDA driver version is insufficient"
+    ):
+        mixture().to("cuda")
+    runtime.getDeviceCount = lambda: 0
+    with pytest.raises(BackendError, match="none is visible"):
+        mixture().to("cuda")
+    assert gm.integrate(mixture()).shape == mixture().batch
+
+
+def test_two_cupys_in_one_environment_are_found_before_they_are_imported(monkeypatch):
+    monkeypatch.setattr(backend, "cupy_packages", lambda: {"cupy-cuda12x": "14.2", "cupy-cuda13x": "14.2"})
+    with pytest.raises(BackendError, match="pip uninstall -y cupy-cuda12x cupy-cuda13x && pip install"):
         mixture().to("cuda")
 
 

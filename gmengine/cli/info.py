@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gmengine import __version__
-from gmengine.backend import to_device
+from gmengine.backend import cupy_packages, to_device
 from gmengine.data import DATASETS, cache_folder
 from gmengine.errors import BackendError
 from gmengine.training import requested_threads
@@ -109,11 +109,7 @@ def _threading() -> dict[str, Any]:
 
 def _gpu() -> dict[str, Any]:
     """What CuPy can use, or the one command that mends it."""
-    wheels = {
-        name: found
-        for name in ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
-        if (found := _version(name)) is not None
-    }
+    wheels = cupy_packages()
     report: dict[str, Any] = {"cupy": ", ".join(f"{name} {found}" for name, found in wheels.items()) or None}
     driver = _driver()
     report["driver"] = driver or None

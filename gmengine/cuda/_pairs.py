@@ -24,9 +24,9 @@ def new_points(M: int, P: int, K: int, values: int, dtype: Any) -> Any:
     return cupy.empty((M, P, -(-(K + values) // per_chunk) * per_chunk), dtype)
 
 
-def points_per_thread(M: int, P: int) -> int:
-    """Return 4 if that leaves enough blocks for a large card, else 1; a point's value does not depend on it."""
-    return 4 if M * blocks_for(P, 4 * BLOCK) >= FULL else 1
+def points_per_thread(M: int, P: int, most: int) -> int:
+    """Return `most` if that leaves enough blocks for a large card, else 1; a point's sums do not depend on it."""
+    return most if M * blocks_for(P, most * BLOCK) >= FULL else 1
 
 
 def deal(M: int, N: int, P: int) -> tuple[int, int, int, int]:

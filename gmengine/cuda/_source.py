@@ -9,7 +9,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 REAL = {"float32": "float", "float64": "double"}
 FILES = tuple(sorted(path.stem for path in HERE.glob("*.cu")))
-"""The houses that have kernels of their own."""
+"""The files that hold kernels."""
+DEFINES: dict[str, dict[str, int]] = {}
+"""Macros that a file wants beyond dimension and dtype, and a usual value: so that it compiles by itself."""
 
 
 @cache

@@ -49,24 +49,39 @@ extern "C" __global__ __launch_bounds__(BLOCK) void evaluate_forward_4(const Row
     forward<4>(rows, points, values, N, P);
 }
 
-// One thread per point.
-extern "C" __global__ __launch_bounds__(BLOCK) void evaluate_vjp_points(const Row<1>* rows,  // [M, N]
-                                                                        const real* points,  // [M, P, K]
-                                                                        const real* g,       // [M, P]
-                                                                        real* g_points,      // [M, P, K]
-                                                                        int N, int P) {
+// One thread per R points, BLOCK apart.
+template <int R>
+__device__ inline void vjp_points(const Row<1>* rows, const real* points, const real* g, real* g_points, int N, int P) {
     __shared__ Row<1> tile[TILE];
-    const int tiles = (P + BLOCK - 1) / BLOCK;
+    const int tiles = (P + R * BLOCK - 1) / (R * BLOCK);
     const int64 m = blockIdx.x / tiles;
-    const int i = blockIdx.x % tiles * BLOCK + threadIdx.x;
-    const int64 mine = m * P + min(i, P - 1);
-    Point<1> p[1];
-    for (int k = 0; k < K; ++k) p[0].x[k] = points[mine * K + k];
-    p[0].g[0] = g[mine];
-    wide totals[1][K];
-    point_slopes<1, 1>(rows + m * N, N, tile, p, totals);
-    if (i < P)
-        for (int k = 0; k < K; ++k) g_points[mine * K + k] = real(-totals[0][k] * (1 / SCALE));
+    const int first = blockIdx.x % tiles * (R * BLOCK) + threadIdx.x;
+    Point<1> p[R];
+    for (int r = 0; r < R; ++r) {
+        const int64 i = m * P + min(first + r * BLOCK, P - 1);
+        for (int k = 0; k < K; ++k) p[r].x[k] = points[i * K + k];
+        p[r].g[0] = g[i];
+    }
+    wide totals[R][K];
+    point_slopes<1, R>(rows + m * N, N, tile, p, totals);
+    for (int r = 0; r < R; ++r) {
+        const int i = first + r * BLOCK;
+        if (i >= P) break;
+        for (int k = 0; k < K; ++k) g_points[(m * P + i) * K + k] = real(-totals[r][k] * (1 / SCALE));
+    }
+}
+
+extern "C" __global__ __launch_bounds__(BLOCK) void evaluate_vjp_points_1(const Row<1>* rows,  // [M, N]
+                                                                          const real* points,  // [M, P, K]
+                                                                          const real* g,       // [M, P]
+                                                                          real* g_points,      // [M, P, K]
+                                                                          int N, int P) {
+    vjp_points<1>(rows, points, g, g_points, N, P);
+}
+
+extern "C" __global__ __launch_bounds__(BLOCK) void evaluate_vjp_points_2(const Row<1>* rows, const real* points,
+                                                                          const real* g, real* g_points, int N, int P) {
+    vjp_points<2>(rows, points, g, g_points, N, P);
 }
 
 // `width` components and one slice of the points per block.

@@ -17,9 +17,9 @@ def forward(weights: Any, means: Any, covariances: Any, points: Any) -> tuple[An
     inputs = tuple(map(ready, (weights, means, covariances, points)))
     (M, P, K), N, dtype = points.shape, weights.shape[1], weights.dtype
     fault = no_fault()
-    rows, _ = _rows(*inputs[:3], fault)
+    rows, _ = _rows(inputs[0], inputs[1], inputs[2], fault)
     values = cupy.empty((M, P), dtype)
-    each = points_per_thread(M, P)
+    each = points_per_thread(M, P, 4)
     blocks = M * blocks_for(P, each * BLOCK)
     launch(
         "evaluate", f"evaluate_forward_{each}", blocks, (rows, inputs[3], values, N, P), dim=K, dtype=dtype
@@ -40,10 +40,13 @@ def vjp(residuals: Any, g_values: Any, needs: tuple[bool, ...]) -> tuple[Any, ..
     g_values = ready(g_values)
     rows, peaks = _rows(weights, means, covariances, no_fault())
     grads: list[Any] = [None, None, None, None]
+    args: tuple[Any, ...]
     if needs[3]:
         grads[3] = cupy.empty_like(points)
         args = rows, points, g_values, grads[3], N, P
-        launch("evaluate", "evaluate_vjp_points", M * blocks_for(P), args, dim=K, dtype=dtype)
+        each = points_per_thread(M, P, 2)
+        blocks = M * blocks_for(P, each * BLOCK)
+        launch("evaluate", f"evaluate_vjp_points_{each}", blocks, args, dim=K, dtype=dtype)
     if any(needs[:3]):
         blocks, width, slices, slots = deal(M, N, P)
         moments = cupy.empty((slots, M * N, n_moments(K, 1)), cupy.float64)

@@ -40,10 +40,10 @@ __device__ inline void whitened(const Row<S>& row, const real (&x)[K], real (&y)
 }
 
 __device__ inline real density(const real (&y)[K]) {
-    real square = 0;
+    real exponent = 0;  // minus the square from the start: the sign of a product costs nothing, that of a sum an addition
 #pragma unroll
-    for (int k = 0; k < K; ++k) square += y[k] * y[k];
-    return power_of_two(-square);
+    for (int k = 0; k < K; ++k) exponent -= y[k] * y[k];
+    return power_of_two(exponent);
 }
 
 // totals[s][r] = sum_j amplitude_js e_rj over the n components `rows`, for R points per thread.

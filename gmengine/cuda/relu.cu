@@ -142,20 +142,34 @@ extern "C" __global__ __launch_bounds__(BLOCK) void relu_vjp_centres(const real*
         for (int s = 0; s < 3; ++s) g_scalars[3 * m + s] = sums[s];
 }
 
-// One thread per centre: what its mean gets as a point.
-extern "C" __global__ __launch_bounds__(BLOCK) void relu_vjp_points(const Row<2>* rows,      // [M, N]
-                                                                    const Point<2>* points,  // [M, N]
-                                                                    wide* g_points,          // [M, N, K]
-                                                                    int N) {
+// One thread per R centres, BLOCK apart: what their means get as points.
+template <int R>
+__device__ inline void vjp_points(const Row<2>* rows, const Point<2>* points, wide* g_points, int N) {
     __shared__ Row<2> tile[TILE];
-    const int tiles = (N + BLOCK - 1) / BLOCK;
+    const int tiles = (N + R * BLOCK - 1) / (R * BLOCK);
     const int64 base = int64(blockIdx.x / tiles) * N;
-    const int i = blockIdx.x % tiles * BLOCK + threadIdx.x;
-    const Point<2> p[1] = {points[base + min(i, N - 1)]};
-    wide totals[1][K];
-    point_slopes<2, 1>(rows + base, N, tile, p, totals);
-    if (i < N)
-        for (int k = 0; k < K; ++k) g_points[(base + i) * K + k] = -totals[0][k] * (1 / SCALE);
+    const int first = blockIdx.x % tiles * (R * BLOCK) + threadIdx.x;
+    Point<2> p[R];
+    for (int r = 0; r < R; ++r) p[r] = points[base + min(first + r * BLOCK, N - 1)];
+    wide totals[R][K];
+    point_slopes<2, R>(rows + base, N, tile, p, totals);
+    for (int r = 0; r < R; ++r) {
+        const int i = first + r * BLOCK;
+        if (i >= N) break;
+        for (int k = 0; k < K; ++k) g_points[(base + i) * K + k] = -totals[r][k] * (1 / SCALE);
+    }
+}
+
+extern "C" __global__ __launch_bounds__(BLOCK) void relu_vjp_points_1(const Row<2>* rows,      // [M, N]
+                                                                      const Point<2>* points,  // [M, N]
+                                                                      wide* g_points,          // [M, N, K]
+                                                                      int N) {
+    vjp_points<1>(rows, points, g_points, N);
+}
+
+extern "C" __global__ __launch_bounds__(BLOCK) void relu_vjp_points_2(const Row<2>* rows, const Point<2>* points,
+                                                                      wide* g_points, int N) {
+    vjp_points<2>(rows, points, g_points, N);
 }
 
 // `width` components and one slice of the centres per block.

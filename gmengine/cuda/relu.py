@@ -24,7 +24,7 @@ def forward(
     fault = no_fault()
     rows, _, coarse, scalars = _prepare(inputs, epsilons, relative, fault)
     out, v, u = (cupy.empty((M, N), dtype) for _ in range(3))
-    each = points_per_thread(M, N)
+    each = points_per_thread(M, N, 4)
     args = rows, coarse, inputs[3], scalars, out, v, u, N
     launch("relu", f"relu_forward_{each}", M * blocks_for(N, each * BLOCK), args, dim=K, dtype=dtype)
     raise_faults("relu", fault, N)
@@ -44,11 +44,26 @@ def vjp(residuals: Any, g_out: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
     rows, peaks, coarse, scalars = _prepare(inputs, epsilons, relative, no_fault())
     points = new_points(M, N, K, 2, dtype)
     g_coarse, g_scalars = cupy.empty((M, N), cupy.float64), cupy.empty((M, 3), cupy.float64)
-    args = weights, rows, coarse, bias, scalars, v, u, ready(g_out), points, g_coarse, g_scalars, N
+    args: tuple[Any, ...] = (
+        weights,
+        rows,
+        coarse,
+        bias,
+        scalars,
+        v,
+        u,
+        ready(g_out),
+        points,
+        g_coarse,
+        g_scalars,
+        N,
+    )
     launch("relu", "relu_vjp_centres", M, args, dim=K, dtype=dtype)
 
     g_points = cupy.empty((M, N, K), cupy.float64)
-    launch("relu", "relu_vjp_points", M * blocks_for(N), (rows, points, g_points, N), dim=K, dtype=dtype)
+    each = points_per_thread(M, N, 2)
+    blocks = M * blocks_for(N, each * BLOCK)
+    launch("relu", f"relu_vjp_points_{each}", blocks, (rows, points, g_points, N), dim=K, dtype=dtype)
 
     blocks, width, slices, slots = deal(M, N, N)
     moments = cupy.empty((slots, M * N, n_moments(K, 2)), cupy.float64)

@@ -17,6 +17,7 @@ from gmengine.autograd import Tape, leaves, tree_map, value_and_grad
 from gmengine.autograd.trees import walk
 from gmengine.backend import namespace, to_device
 from gmengine.data import Dataset, batches, random_linear
+from gmengine.deferred import Checks, check, collected_checks
 from gmengine.errors import NonFiniteError, NotPositiveDefinite
 from gmengine.nn import Network, negative_log_likelihood
 from gmengine.optim import (
@@ -111,17 +112,18 @@ class Learner:
         return progress.epoch, evaluated(progress)
 
 
-def train_step(learner: Learner, progress: Progress, batch: Dataset) -> tuple[Progress, float, int]:
+def train_step(learner: Learner, progress: Progress, batch: Dataset) -> tuple[Progress, Any, Any]:
     """Return the progress after one step, the loss of the batch and how many of it were classified correctly.
+
+    Both numbers are scalars of the array library in use: on a GPU they need not have been computed yet.
 
     Adam on the clipped gradient of the loss, then the decay's own gradient step, both at the scheduled rate.
 
     Raises
     ------
     NonFiniteError
-        If the loss or a gradient is NaN or infinite.
+        If the loss or a gradient is NaN or infinite (see `gmengine.deferred`).
     """
-
     mixtures = batch.mixtures.to(learner.config.device)
 
     def loss(params: Arrays) -> tuple[Any, tuple[Any, Arrays]]:
@@ -129,16 +131,29 @@ def train_step(learner: Learner, progress: Progress, batch: Dataset) -> tuple[Pr
         return negative_log_likelihood(log_probabilities, batch.labels), (log_probabilities, state)
 
     (value, (log_probabilities, state)), grads = value_and_grad(loss, aux=True)(progress.model.params)
-    if not math.isfinite(float(value)):
-        raise NonFiniteError(f"the loss is {float(value)}")
+    check(value, _check_loss)
     scale = learner.scale(progress)
     grads, _ = clip_by_global_norm(grads, learner.config.max_norm)
     params, adam = learner.adam.update(progress.model.params, grads, progress.adam, scale)
     model = Model(_decayed(learner, params, scale), state)
     average = progress.average and _blend(progress.average, model, learner.config.average)
-    hits = to_device(log_probabilities, "cpu").argmax(axis=1) == batch.labels
+    xp = namespace(log_probabilities)
+    hits = xp.sum(xp.argmax(log_probabilities, axis=1) == xp.asarray(batch.labels))
     after = progress._replace(step=progress.step + 1, model=model, adam=adam, average=average)
-    return after, float(value), int(hits.sum())
+    return after, value, hits
+
+
+def _together(loss: Any, correct: Any) -> Any:
+    """Return both numbers as one array, where they are, so that they travel together."""
+    if isinstance(loss, float | np.generic):
+        return np.asarray([loss, correct], dtype=np.float64)
+    xp = namespace(loss)
+    return xp.stack([xp.astype(loss, xp.float64), xp.astype(correct, xp.float64)])
+
+
+def _check_loss(value: np.ndarray) -> None:
+    if not math.isfinite(float(value)):
+        raise NonFiniteError(f"the loss is {float(value)}")
 
 
 def _decayed(learner: Learner, params: Arrays, scale: float) -> Arrays:
@@ -183,14 +198,29 @@ def train_epoch(
     """
     tally, number = Tally(), progress.epoch + 1
     rng = np.random.default_rng([learner.config.seed, number])
-    for batch in batches(train, learner.batch_size, rng=rng, drop_last=True):
-        batch = replace(batch, mixtures=random_linear(batch.mixtures, learner.config.augment, rng=rng))
-        with _diverging(f"epoch {number}, batch {tally.batches + 1}, step {progress.step + 1}"):
-            progress, loss, correct = train_step(learner, progress, batch)
-        n = len(batch)
-        tally = Tally(tally.batches + 1, tally.samples + n, tally.loss + loss * n, tally.correct + correct)
+
+    def count(sums: np.ndarray) -> None:
+        nonlocal tally
+        (loss, correct), n = sums.tolist(), learner.batch_size
+        tally = Tally(
+            tally.batches + 1, tally.samples + n, tally.loss + loss * n, tally.correct + int(correct)
+        )
         if on_batch is not None:
             on_batch(number, tally)
+
+    # A GPU is given a step before the host looks at the one before it; on the CPU nothing waits.
+    before, where = Checks(), ""
+    for i, batch in enumerate(batches(train, learner.batch_size, rng=rng, drop_last=True)):
+        batch = replace(batch, mixtures=random_linear(batch.mixtures, learner.config.augment, rng=rng))
+        here = f"epoch {number}, batch {i + 1}, step {progress.step + 1}"
+        with _diverging(here), collected_checks() as checks:
+            progress, loss, correct = train_step(learner, progress, batch)
+            check(_together(loss, correct), count)
+        with _diverging(where):
+            before.settle()
+        before, where = checks, here
+    with _diverging(where):
+        before.settle()
     return progress, tally
 
 

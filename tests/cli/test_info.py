@@ -15,7 +15,7 @@ def unusable(array, device):
 @pytest.fixture
 def machine(monkeypatch):
     def machine(wheels, driver, move=unusable):
-        monkeypatch.setattr(info, "_version", wheels.get)
+        monkeypatch.setattr(info, "cupy_packages", lambda: wheels)
         monkeypatch.setattr(info, "_driver", lambda: driver)
         monkeypatch.setattr(info, "to_device", move)
         return info._gpu()

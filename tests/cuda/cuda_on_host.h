@@ -318,11 +318,11 @@ int run(void (*f)(A...), int grid, int block, std::size_t shared, void** p) {
     for (int g = 0; g < grid; ++g) {
         Barrier barrier;
         std::vector<Warp> all_warps((block + WARP - 1) / WARP);
-        std::vector<unsigned char> bytes(shared + 16, 0xff);
+        std::vector<unsigned char> bytes(shared, 0xff);  // operator new aligns to 16 bytes
         blockIdx = {unsigned(g), 0, 0};
         block_barrier = &barrier;
         warps = all_warps.data();
-        dynamic_shared = bytes.data() + (16 - reinterpret_cast<std::uintptr_t>(bytes.data()) % 16) % 16;
+        dynamic_shared = bytes.data();
         if (!run_block(block, body)) return 1;
     }
     return 0;

@@ -45,6 +45,22 @@ def test_many_mixtures_take_four_points_per_thread_and_give_the_same_bits(cuda):
     np.testing.assert_array_equal(together, np.repeat(alone, 264, axis=0))
 
 
+def test_many_mixtures_take_two_points_per_thread_backwards_and_give_the_same_bits(cuda):
+    rng = np.random.default_rng(0)
+    one = (*mixtures(1, 9, 2, "float32", rng), np.zeros(1, "float32"))
+    options = {"epsilons": (0.1, 0.05, 0.05), "relative": True}
+    g = rng.normal(size=(1, 9)).astype("float32")
+    grads = []
+    for repeats in (1, 264):
+        _, residuals = cuda("relu").forward(
+            *on_gpu(tuple(np.repeat(a, repeats, axis=0) for a in one)), **options
+        )
+        grads.append(cuda("relu").vjp(residuals, *on_gpu((np.repeat(g, repeats, axis=0),)), (True,) * 4))
+    assert cuda("_launch").launches["relu_vjp_points_2"] == 1
+    for alone, together in zip(*grads, strict=True):
+        np.testing.assert_array_equal(together, np.repeat(alone, 264, axis=0))
+
+
 @pytest.mark.parametrize(("op", "error"), [("relu", NotPositiveDefinite), ("evaluate", NotPositiveDefinite)])
 def test_the_first_component_without_a_density_is_named(cuda, op, error):
     rng = np.random.default_rng(0)
