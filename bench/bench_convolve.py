@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gmengine as gm
-from bench.harness import Case, random_mixture
+from bench.harness import Case, Question, random_mixture
 
 
 def cases(smoke: bool) -> list[Case]:
@@ -20,7 +20,19 @@ def cases(smoke: bool) -> list[Case]:
             return gm.value_and_grad(lambda pair: gm.convolve(*pair).weights.sum())((d, k))
 
         found += [
-            Case(f"convolve {label}", lambda d=data, k=kernel: gm.convolve(d, k), outputs, "components"),
-            Case(f"convolve+vjp {label}", both, outputs, "components"),
+            Case(
+                f"convolve {label}",
+                lambda d=data, k=kernel: gm.convolve(d, k),
+                outputs,
+                "components",
+                Question("convolve", (data, kernel), False),
+            ),
+            Case(
+                f"convolve+vjp {label}",
+                both,
+                outputs,
+                "components",
+                Question("convolve", (data, kernel), True),
+            ),
         ]
     return found

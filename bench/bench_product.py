@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import gmengine as gm
-from bench.harness import Case, random_mixture
+from bench.harness import Case, Question, random_mixture
 from gmengine.ops.product import l2_distance, product
 
 
@@ -23,7 +23,15 @@ def cases(smoke: bool) -> list[Case]:
                 return gm.value_and_grad(lambda ab: op(*ab).sum())(operands)
 
             found += [
-                Case(f"{op.__name__} {label}", lambda op=op, ab=operands: op(*ab), work, "pairs"),
-                Case(f"{op.__name__}+vjp {label}", both, work, "pairs"),
+                Case(
+                    f"{op.__name__} {label}",
+                    lambda op=op, ab=operands: op(*ab),
+                    work,
+                    "pairs",
+                    Question(op.__name__, operands, False),
+                ),
+                Case(
+                    f"{op.__name__}+vjp {label}", both, work, "pairs", Question(op.__name__, operands, True)
+                ),
             ]
     return found

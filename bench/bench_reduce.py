@@ -30,8 +30,8 @@ def _pair(method: str, dim: int, batch: tuple[int, int], n: int, n_out: int) -> 
     def both() -> object:
         return gm.value_and_grad(lambda a: gm.reduce(a, n_out, method=method).means.sum())(mixture)
 
-    yardstick = Question("reduce", (mixture,), False) if method == "tree_hem" else None
+    op, inputs = f"reduce_{method}", (mixture, n_out)
     return [
-        Case(f"reduce {label}", forward, components, "components", yardstick),
-        Case(f"reduce+vjp {label}", both, components, "components", yardstick),
+        Case(f"reduce {label}", forward, components, "components", Question(op, inputs, False)),
+        Case(f"reduce+vjp {label}", both, components, "components", Question(op, inputs, True)),
     ]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from gmengine import Mixture
+from gmengine.threads import get_num_threads
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def environment(peers: Mapping[str, ModuleType] | None = None) -> dict[str, Any]
     return {
         "cpu": model,
         "cores": os.cpu_count(),
-        "threads": numba.get_num_threads(),
+        "threads": get_num_threads(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "numba": numba.__version__,

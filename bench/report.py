@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
-SHOWN = ("limit", "numpy_gemm", "scikit_learn", "jax_jit", "torch_compile", "keops")
+SHOWN = ("limit", "numpy_arrays", "scikit_learn", "jax_jit", "torch_compile", "keops")
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.harness import Case, Question
+from gmengine.autograd import leaves
 
 SETTLE = 0.05  # seconds until the other side's worker threads have stopped to spin at their barrier
 AGREEMENT = 2e-3  # of float32 sums by other formulas, relative to the largest value
@@ -67,8 +68,10 @@ def _agree(case: Case, values: Any) -> None:
         return
     result = case.run()
     if case.question is not None and case.question.gradients:
-        result = result[1].weights  # of (value, gradients)
-    want = np.asarray(getattr(result, "weights", result))
-    error = np.max(np.abs(values.reshape(want.shape) - want)) / np.max(np.abs(want))
-    if not error < AGREEMENT:
-        raise ArithmeticError(f"{case.name}: a peer's values differ by {error:.2g} of the largest")
+        result = result[1]  # of (value, gradients); a peer returns the first of them
+    theirs = values if isinstance(values, tuple) else (values,)
+    for value, ours in zip(theirs, leaves(result), strict=False):
+        want = np.asarray(ours)
+        error = np.max(np.abs(value.reshape(want.shape) - want)) / np.max(np.abs(want))
+        if not error < AGREEMENT:
+            raise ArithmeticError(f"{case.name}: a peer's values differ by {error:.2g} of the largest")

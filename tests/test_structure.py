@@ -31,6 +31,29 @@ def test_every_street_has_this_house(op):
 
 
 @pytest.mark.parametrize("op", KERNELS)
+def test_the_parallel_street_has_the_same_functions(op):
+    ours, theirs = (functions(ROOT / f"gmengine/{street}/{op}.py") for street in ("cpu", "cuda"))
+    assert {n for n in ours if not n.startswith("_")} == {n for n in theirs if not n.startswith("_")}
+    for name, function in ours.items():
+        if not name.startswith("_"):
+            assert argument_names(function) == argument_names(theirs[name]), name
+    tests = "\n".join(p.read_text() for p in (ROOT / "tests/cuda").glob("test_*_kernels.py"))
+    assert re.search(rf'cuda\("{op}"\)', tests), f"nothing in tests/cuda runs {op}"
+
+
+def argument_names(function):
+    a = function.args
+    return [x.arg for x in (*a.posonlyargs, *a.args)], [x.arg for x in a.kwonlyargs], len(a.defaults)
+
+
+def test_launch_is_the_only_door_to_the_gpu():
+    calls = {
+        p.name for p in (PACKAGE / "cuda").glob("*.py") if re.search(r"Raw(Module|Kernel)\(", p.read_text())
+    }
+    assert calls == {"_launch.py"}
+
+
+@pytest.mark.parametrize("op", KERNELS)
 def test_every_vjp_carries_its_derivation(op):
     text = ast.get_docstring(functions(ROOT / f"gmengine/cpu/{op}.py")["vjp"])
     assert text is not None
@@ -70,3 +93,5 @@ def test_nothing_is_pickled():
 def test_data_files_are_installed():
     assert (PACKAGE / "py.typed").exists()
     assert (PACKAGE / "data/DIGITS_LICENSE.txt").exists()
+    for path in (ROOT / "gmengine/cuda").glob("*.cu*"):
+        assert (PACKAGE / "cuda" / path.name).read_bytes() == path.read_bytes()

@@ -1,9 +1,10 @@
 """What users would take instead: the same work by other libraries, in the same process run.
 
-A peer is a module here with ``versions() -> dict`` and functions named as ops, ``evaluate(mixture, points, gradients)``
-and ``relu(mixture, gradients)``. They prepare the inputs in the peer's own form and return a function without arguments
-that does the work and returns its values as a NumPy array (with gradients: all of them are computed, the one of the
-weights is returned), or None for what the peer cannot do. A peer that is not installed raises ImportError.
+A peer is a module here with ``versions() -> dict`` and functions named as ops, such as ``relu(mixture, gradients)`` and
+``reduce_em(mixture, n, gradients)``. They prepare the inputs in the peer's own form and return a function without
+arguments that does the work and returns its values as a NumPy array or, for mixtures, a tuple of them (with gradients:
+all are computed, that of the first input's weights is returned), or None for what the peer cannot do. A yardstick
+returns no values. A peer that is not installed raises ImportError.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-NAMES = ("limit", "numpy_gemm", "scikit_learn", "jax_jit", "torch_compile", "keops")
+NAMES = ("limit", "numpy_arrays", "scikit_learn", "jax_jit", "torch_compile", "keops")
 
 
 def available() -> tuple[dict[str, ModuleType], dict[str, str]]:

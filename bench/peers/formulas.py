@@ -1,4 +1,4 @@
-"""The formulas in the words that NumPy, JAX and PyTorch have in common.
+"""The formulas of evaluate and the ReLU fit in the words that NumPy, JAX and PyTorch have in common.
 
 Two forms of the sum over pairs: `fused` leaves (P, N) expressions to a compiler, which may fuse them with their sum;
 `gemm` writes the exponent as an inner product of monomials, so that a matrix product does most of the work. What makes

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.peers import formulas
+from bench.peers import formulas, pair_formulas
 from gmengine import Mixture
 
 FORMS = formulas.FORMS
@@ -20,15 +20,17 @@ def versions() -> dict[str, str]:
     return {"jax": jax.__version__}
 
 
-def _compiled(
-    function: Callable[..., Any], form: str, inputs: tuple[Any, ...], gradients: bool
-) -> Callable[[], Any]:
-    plain = partial(function, jnp, form)
+def _compiled(plain: Callable[..., Any], inputs: tuple[Any, ...], gradients: bool) -> Callable[[], Any]:
     arrays = [jax.device_put(a) for a in inputs]
     if not gradients:
         run = jax.jit(plain)
-        return lambda: np.asarray(run(*arrays))
-    both = jax.jit(jax.value_and_grad(lambda *a: plain(*a).sum(), argnums=tuple(range(len(arrays)))))
+        return lambda: jax.tree.map(np.asarray, run(*arrays))
+
+    def total(*a: Any) -> Any:
+        found = plain(*a)
+        return found[1].sum() if isinstance(found, tuple) else found.sum()  # of a mixture, its means
+
+    both = jax.jit(jax.value_and_grad(total, argnums=tuple(range(len(arrays)))))
 
     def call() -> Any:
         _, grads = both(*arrays)
@@ -38,8 +40,33 @@ def _compiled(
 
 
 def evaluate(mixture: Mixture, points: Any, gradients: bool, form: str) -> Callable[[], Any]:
-    return _compiled(formulas.evaluate, form, (*mixture.arrays, points), gradients)
+    return _compiled(partial(formulas.evaluate, jnp, form), (*mixture.arrays, points), gradients)
 
 
 def relu(mixture: Mixture, gradients: bool, form: str) -> Callable[[], Any]:
-    return _compiled(formulas.relu, form, mixture.arrays, gradients)
+    return _compiled(partial(formulas.relu, jnp, form), mixture.arrays, gradients)
+
+
+def product(a: Mixture, b: Mixture, gradients: bool, form: str) -> Callable[[], Any] | None:
+    if form != "fused":
+        return None
+    return _compiled(partial(pair_formulas.product, jnp), (*a.arrays, *b.arrays), gradients)
+
+
+def l2_distance(a: Mixture, b: Mixture, gradients: bool, form: str) -> Callable[[], Any] | None:
+    if form != "fused":
+        return None
+    return _compiled(partial(pair_formulas.l2_distance, jnp), (*a.arrays, *b.arrays), gradients)
+
+
+def convolve(data: Mixture, kernel: Mixture, gradients: bool, form: str) -> Callable[[], Any] | None:
+    if form != "fused" or gradients:
+        return None
+    return _compiled(partial(pair_formulas.convolve, jnp), (*data.arrays, *kernel.arrays), False)
+
+
+def reduce_em(mixture: Mixture, n: int, gradients: bool, form: str) -> Callable[[], Any] | None:
+    if form != "gemm":
+        return None
+    flat = mixture.reshape((mixture.weights.size // mixture.n_components,))
+    return _compiled(partial(pair_formulas.em, jnp, n), flat.arrays, gradients)

@@ -1,6 +1,7 @@
 """The physical limit: C++ for one dtype and one dimension, explicit vectors and OpenMP, compiled for this processor.
 
 It does what the kernels' loops do and nothing else: no checks, no absent components, of the ReLU fit only its two sums.
+A convolution is all writing: its limit is a copy of as many bytes to new memory.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ _FLAGS = ["-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-ffinite-math-
 _FLAGS += ["-fno-trapping-math", "-ffp-contract=fast", "-shared", "-fPIC"]
 
 
-def _library() -> ctypes.CDLL:
+def _library(name: str) -> ctypes.CDLL:
     compiler = shutil.which("g++")
     if compiler is None:
         raise ImportError("g++ is not installed")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "limit.so")
-        source = Path(__file__).with_suffix(".cpp")
+        source = Path(__file__).with_name(f"{name}.cpp")
         done = subprocess.run([compiler, *_FLAGS, "-o", path, source], capture_output=True, text=True)
         if done.returncode:
             raise ImportError(f"g++ failed: {done.stderr.splitlines()[:1]}")
         return ctypes.CDLL(str(path))
 
 
-_LIBRARY = _library()
+_LIBRARY, _PAIRS = _library("limit"), _library("limit_pairs")
 
 
 def versions() -> dict[str, str]:
@@ -42,9 +43,9 @@ def versions() -> dict[str, str]:
     return {"g++": line.split()[-1]}
 
 
-def _pointer(array: Any) -> ctypes.c_void_p:
-    if array.dtype != np.float32 or not array.flags.c_contiguous:
-        raise ValueError(f"the limit kernel takes contiguous float32, got {array.dtype}")
+def _pointer(array: Any, dtype: Any = np.float32) -> ctypes.c_void_p:
+    if array.dtype != dtype or not array.flags.c_contiguous:
+        raise ValueError(f"the limit kernel takes contiguous {np.dtype(dtype)}, got {array.dtype}")
     return ctypes.c_void_p(array.ctypes.data)
 
 
@@ -86,7 +87,36 @@ def relu(mixture: Mixture, gradients: bool) -> Callable[[], Any] | None:
     return run
 
 
-def reduce(mixture: Mixture, gradients: bool) -> Callable[[], Any] | None:
+def product(a: Mixture, b: Mixture, gradients: bool) -> Callable[[], Any] | None:
+    """In float64, as inner products are defined; the conversion is not timed."""
+    if gradients or not _can(a):
+        return None
+    count, n = a.weights.shape
+    function = getattr(_PAIRS, f"product_{a.dim}")
+    inputs = [x.astype(np.float64) for x in (*a.arrays, *b.arrays)]
+
+    def run() -> Any:
+        out = np.empty(count)
+        function(*(_pointer(x, np.float64) for x in (*inputs, out)), count, n)
+        return out * (2.0 * np.pi) ** (-0.5 * a.dim)
+
+    return run
+
+
+def convolve(data: Mixture, kernel: Mixture, gradients: bool) -> Callable[[], Any]:
+    """Return a yardstick: the bytes of the output (for gradients, of its cotangents) are copied to new memory."""
+    (batch, _), (outputs, inputs) = data.batch, kernel.batch
+    numbers = batch * outputs * inputs * data.n_components * kernel.n_components
+    source = np.ones(numbers * (1 + data.dim + data.dim**2), data.dtype)
+
+    def yardstick() -> None:
+        target = np.empty_like(source)
+        _PAIRS.copy(_pointer(source), _pointer(target), ctypes.c_int64(source.nbytes))
+
+    return yardstick
+
+
+def reduce_tree_hem(mixture: Mixture, n: int, gradients: bool) -> Callable[[], Any] | None:
     """Return a yardstick, not a rival: the evaluation of the same mixtures at their own means."""
     mixture = mixture.reshape((mixture.weights.size // mixture.n_components,))
     run = evaluate(mixture, mixture.means, False)

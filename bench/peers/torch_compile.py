@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch._dynamo
 
-from bench.peers import formulas
+from bench.peers import formulas, pair_formulas
 from gmengine import Mixture
 
 FORMS = formulas.FORMS
@@ -19,11 +19,9 @@ def versions() -> dict[str, str]:
     return {"torch": torch.__version__}
 
 
-def _compiled(
-    function: Callable[..., Any], form: str, inputs: tuple[Any, ...], gradients: bool
-) -> Callable[[], Any]:
+def _compiled(plain: Callable[..., Any], inputs: tuple[Any, ...], gradients: bool) -> Callable[[], Any]:
     torch._dynamo.reset()  # every case is compiled for itself
-    run = torch.compile(partial(function, torch, form))
+    run = torch.compile(plain)
     arrays = [torch.from_numpy(a) for a in inputs]
     if not gradients:
 
@@ -41,8 +39,20 @@ def _compiled(
 
 
 def evaluate(mixture: Mixture, points: Any, gradients: bool, form: str) -> Callable[[], Any]:
-    return _compiled(formulas.evaluate, form, (*mixture.arrays, points), gradients)
+    return _compiled(partial(formulas.evaluate, torch, form), (*mixture.arrays, points), gradients)
 
 
 def relu(mixture: Mixture, gradients: bool, form: str) -> Callable[[], Any]:
-    return _compiled(formulas.relu, form, mixture.arrays, gradients)
+    return _compiled(partial(formulas.relu, torch, form), mixture.arrays, gradients)
+
+
+def product(a: Mixture, b: Mixture, gradients: bool, form: str) -> Callable[[], Any] | None:
+    if form != "fused":
+        return None
+    return _compiled(partial(pair_formulas.product, torch), (*a.arrays, *b.arrays), gradients)
+
+
+def l2_distance(a: Mixture, b: Mixture, gradients: bool, form: str) -> Callable[[], Any] | None:
+    if form != "fused":
+        return None
+    return _compiled(partial(pair_formulas.l2_distance, torch), (*a.arrays, *b.arrays), gradients)

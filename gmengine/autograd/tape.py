@@ -34,6 +34,7 @@ class Tape:
     def __init__(self) -> None:
         self._entries: list[Entry] = []
         self._forms: list[tuple[tuple[int, ...], Any]] = []  # (shape, dtype) of each slot
+        self._released = False
 
     def watch(self, source: Any) -> Any:
         """Return `source` (an array, a Mixture, or a dict, list or tuple of them) with Tensors for arrays.
@@ -66,11 +67,13 @@ class Tape:
         """Append one call; its outputs' slots must come from `tensor`."""
         self._entries.append(entry)
 
-    def pull_back(self, target: Any, sources: Sequence[Tensor], cotangent: Any = None) -> list[Array | None]:
+    def pull_back(
+        self, target: Any, sources: Sequence[Tensor], cotangent: Any = None, release: bool = False
+    ) -> list[Array | None]:
         """Return the gradient of <cotangent, target> for each source, None where it never reached the target.
 
-        `target` and `cotangent` are as in `gradient`; of a tree, the inner products are summed. The gradients
-        may be views of each other: do not write to them.
+        `target`, `cotangent` and `release` are as in `gradient`; of a tree, the inner products are summed. The
+        gradients may be views of each other: do not write to them.
         """
         slots: dict[int, Array] = {}
         for tensor, given in self._seeds(target, cotangent):
@@ -82,29 +85,46 @@ class Tape:
                 )
             if source.tape is not self:
                 raise TapeError(f"gradient: source #{i} was recorded on another tape")
+        if self._released:
+            raise TapeError("gradient: this tape was walked back before, and released what it held")
+        self._released = release
         kept = {s.slot for s in sources}
-        for entry in reversed(self._entries):  # append order is a topological order
-            cotangents = [slots.get(o) if o in kept else slots.pop(o, None) for o in entry.outputs]
-            reached = next((c for c in cotangents if c is not None), None)
-            if reached is None:
-                continue
-            for i, o in enumerate(entry.outputs):
-                if cotangents[i] is None:
-                    shape, dtype = self._forms[o]
-                    cotangents[i] = namespace(reached).zeros(shape, dtype=dtype)
-            needs = tuple([p is not None for p in entry.parents])
-            grads = entry.primitive.vjp(entry.residuals, tuple(cotangents), needs)
-            for i, (parent, grad) in enumerate(zip(entry.parents, grads, strict=True)):
-                if parent is None or grad is None:
-                    continue
-                shape, dtype = self._forms[parent]
-                if grad.shape != shape or grad.dtype != dtype:  # adding it up would broadcast or promote it
-                    raise TapeError(
-                        f"{entry.primitive.name}: input {i} is {dtype} of shape {tuple(shape)}, "
-                        f"but its vjp returned {grad.dtype} of shape {tuple(grad.shape)}"
-                    )
-                slots[parent] = grad if parent not in slots else as_array(slots[parent] + grad)
+        for entry in self._backwards(release):  # append order is a topological order
+            self._walk_back(entry, slots, kept)
         return [slots.get(s.slot) for s in sources]
+
+    def _backwards(self, release: bool) -> Iterator[Entry]:
+        if release:
+            while self._entries:
+                yield self._entries.pop()
+        else:
+            yield from reversed(self._entries)
+
+    def _walk_back(self, entry: Entry, slots: dict[int, Array], kept: set[int]) -> None:
+        """Exchange the cotangents of a call's outputs for those of its inputs.
+
+        A function of its own: what it holds is free before the next one starts.
+        """
+        cotangents = [slots.get(o) if o in kept else slots.pop(o, None) for o in entry.outputs]
+        reached = next((c for c in cotangents if c is not None), None)
+        if reached is None:
+            return
+        for i, o in enumerate(entry.outputs):
+            if cotangents[i] is None:
+                shape, dtype = self._forms[o]
+                cotangents[i] = namespace(reached).zeros(shape, dtype=dtype)
+        needs = tuple([p is not None for p in entry.parents])
+        grads = entry.primitive.vjp(entry.residuals, tuple(cotangents), needs)
+        for i, (parent, grad) in enumerate(zip(entry.parents, grads, strict=True)):
+            if parent is None or grad is None:
+                continue
+            shape, dtype = self._forms[parent]
+            if grad.shape != shape or grad.dtype != dtype:  # adding it up would broadcast or promote it
+                raise TapeError(
+                    f"{entry.primitive.name}: input {i} is {dtype} of shape {tuple(shape)}, "
+                    f"but its vjp returned {grad.dtype} of shape {tuple(grad.shape)}"
+                )
+            slots[parent] = grad if parent not in slots else as_array(slots[parent] + grad)
 
     def _seeds(self, target: Any, cotangent: Any) -> Iterator[tuple[Tensor, Array]]:
         targets = list(walk(target))
@@ -135,7 +155,7 @@ class Tape:
                 raise DTypeError(f"gradient: target{path} is {tensor.dtype}, its cotangent {given.dtype}")
             yield tensor, given
 
-    def gradient(self, target: Any, sources: Any, cotangent: Any = None) -> Any:
+    def gradient(self, target: Any, sources: Any, cotangent: Any = None, release: bool = False) -> Any:
         """Return the gradient of <cotangent, target> with the structure of `sources`.
 
         Parameters
@@ -146,6 +166,9 @@ class Tape:
             What `watch` returned, or any Tensor recorded later.
         cotangent : arrays of the target's structure, shapes and dtypes, optional
             Ones for a scalar target.
+        release : bool
+            Free what each call keeps for its gradient as soon as that is known. It is the last walk then: another
+            is a TapeError.
 
         Raises
         ------
@@ -153,7 +176,7 @@ class Tape:
             If a source has no path to the target: a forgotten `watch` must not look like a zero gradient.
             A Mixture is one source: where some of its arrays reached the target, the others get zeros.
         """
-        grads = self.pull_back(target, leaves(sources), cotangent)
+        grads = self.pull_back(target, leaves(sources), cotangent, release)
         missing = _unreached(sources, iter(grads))
         if missing:
             raise TapeError(f"gradient: {', '.join(missing)} never reached the target")

@@ -45,7 +45,7 @@ def value_and_grad(fn: Callable[..., Any], aux: bool = False) -> Callable[..., t
             )
         if value.ndim:
             raise ShapeError(f"value_and_grad: expected a scalar value, got shape {value.shape}")
-        grads = tape.gradient(value, watched)
+        grads = tape.gradient(value, watched, release=True)  # the tape is nobody else's
         return (_off_tape(value, tape), _off_tape(extra, tape)) if aux else value.value, grads
 
     return wrapped

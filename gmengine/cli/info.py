@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import platform
@@ -21,7 +20,7 @@ from gmengine import __version__
 from gmengine.backend import cupy_packages, to_device
 from gmengine.data import DATASETS, cache_folder
 from gmengine.errors import BackendError
-from gmengine.training import requested_threads
+from gmengine.threads import asked_threads, available_cores
 
 _PACKAGES = (
     "numpy",
@@ -66,7 +65,8 @@ def facts() -> dict[str, dict[str, Any]]:
             "system": platform.platform(),
             "cpu": _cpu_name(),
             "cores": os.cpu_count(),
-            **_threading(),
+            "cores available": available_cores(),
+            "threads": asked_threads(),
         },
         "gpu": _gpu(),
         "folders": {"package": str(Path(__file__).parents[1]), "cache": str(cache_folder())},
@@ -89,22 +89,6 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
     match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return match[1] if match else platform.machine()
-
-
-def _threading() -> dict[str, Any]:
-    """The number of threads, and the layers that Numba can run them on; the first is what it takes."""
-    import numba
-
-    layers = []
-    for layer, module in (("tbb", "tbbpool"), ("omp", "omppool"), ("workqueue", "workqueue")):
-        try:
-            importlib.import_module(f"numba.np.ufunc.{module}")
-        except ImportError:
-            continue
-        layers.append(layer)
-    asked = requested_threads()
-    most = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-    return {"threads": most if asked is None else min(asked, most), "threading layers": ", ".join(layers)}
 
 
 def _gpu() -> dict[str, Any]:

@@ -7,36 +7,47 @@ doubles the time of a cold start. Kernels may be called from any number of threa
 """
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from numba import config, get_num_threads
+from gmengine.threads import cores, get_num_threads
 
 _pool = None
+_lock = threading.Lock()
 
 
 def _forget_pool():
-    global _pool
-    _pool = None  # a forked child has the object, but not its threads
+    global _pool, _lock
+    _pool, _lock = (
+        None,
+        threading.Lock(),
+    )  # a forked child has the objects, but neither threads nor who held the lock
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)
 
 
+def _shared_pool():
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(cores(), thread_name_prefix="gmengine")
+        return _pool
+
+
 def share(function, tasks, args):
     """Call ``function(worker, workers, *args)`` on each of up to `tasks` workers, this thread being worker 0.
 
-    There are as many workers as `numba.set_num_threads` allows. Worker w is to do the tasks w, w + workers, ...;
+    There are as many workers as `gmengine.threads` allows. Worker w is to do the tasks w, w + workers, ...;
     which worker does a task must not matter to its result.
     """
-    global _pool
     workers = max(1, min(tasks, get_num_threads()))
     if workers == 1:
         function(0, 1, *args)
         return
-    if _pool is None:
-        _pool = ThreadPoolExecutor(config.NUMBA_NUM_THREADS, thread_name_prefix="gmengine")
-    others = [_pool.submit(function, worker, workers, *args) for worker in range(1, workers)]
+    pool = _pool or _shared_pool()
+    others = [pool.submit(function, worker, workers, *args) for worker in range(1, workers)]
     try:
         function(0, workers, *args)
     finally:

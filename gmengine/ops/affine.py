@@ -15,6 +15,7 @@ import numpy as np
 from gmengine._components import symmetric
 from gmengine.autograd import arrays, value_of
 from gmengine.backend import Array, float_dtype, namespace
+from gmengine.deferred import check
 from gmengine.errors import ArgumentError, NonFiniteError, ShapeError
 from gmengine.mixture import Mixture
 from gmengine.ops._checks import first_false
@@ -57,7 +58,7 @@ def scale(m: Mixture, s: Array | float, per_axis: bool = False) -> Mixture:
         raise ShapeError(
             f"scale: with per_axis expected one factor for each of {m.dim} axes, got shape {shape}"
         )
-    _check_factors(value_of(s))
+    check(value_of(s), _refuse_unless_invertible)
     m = m.broadcast_to(_broadcast("scale", m, shape[:-1] if per_axis else shape))
     if not per_axis:
         s = arrays.expand_dims(s, -1)
@@ -213,9 +214,12 @@ def _shift(op: str, m: Mixture, t: Any, dim: int) -> Any:
 
 
 def _require_finite(what: str, value: Array) -> None:
+    def judge(finite: np.ndarray) -> None:
+        if not finite:
+            raise NonFiniteError(f"{what} holds NaN or infinity")
+
     xp = namespace(value)
-    if not bool(xp.all(xp.isfinite(value))):
-        raise NonFiniteError(f"{what} holds NaN or infinity")
+    check(xp.all(xp.isfinite(value)), judge)
 
 
 def _operand(op: str, m: Mixture, x: Any) -> Any:
@@ -236,9 +240,9 @@ def _broadcast(op: str, m: Mixture, *shapes: tuple[int, ...]) -> tuple[int, ...]
         ) from None
 
 
-def _check_factors(s: Array) -> None:
-    bad = first_false(namespace(s).isfinite(s) & (s != 0))
+def _refuse_unless_invertible(factors: np.ndarray) -> None:
+    bad = first_false(np.isfinite(factors) & (factors != 0))
     if bad is not None:
         raise ArgumentError(
-            f"scale: factor {list(bad)} is {float(s[bad])}, expected a finite number other than 0"
+            f"scale: factor {list(bad)} is {float(factors[bad])}, expected a finite number other than 0"
         )

@@ -28,6 +28,13 @@ def evaluate(m: Mixture, points: Array) -> Any:
     array, shape (*broadcast of batch and batch', P)
         In units of weight per volume. Values smaller than the dtype's smallest normal number are 0.
 
+    Notes
+    -----
+    On the CPU, from 1,024 components and 16,384 points on, mixtures of which few components reach each point are
+    summed without the others. What is left out at a point is less than a quarter of eps times
+    sum_i |w_i| N(x; mu_i, C_i), by proof (docs/sparsity.md), but sums are grouped in another way. Gradients are of all
+    components everywhere.
+
     Raises
     ------
     ShapeError

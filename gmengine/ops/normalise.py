@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gmengine.autograd import arrays, value_of
 from gmengine.backend import namespace
+from gmengine.deferred import check
 from gmengine.errors import ArgumentError
 from gmengine.mixture import Mixture
 from gmengine.ops._checks import first_false
@@ -55,13 +58,16 @@ def domain_scale(m: Mixture) -> Any:
         If the mean trace of a mixture is not positive, so that no factor exists; names the mixture.
     """
     trace = mean_trace(m)
-    value = value_of(trace)
-    bad = first_false(value > 0)
+    check(value_of(trace), _refuse_unless_positive)
+    return arrays.sqrt(arrays.divide(float(m.dim), trace))
+
+
+def _refuse_unless_positive(traces: np.ndarray) -> None:
+    bad = first_false(traces > 0)
     if bad is not None:
         raise ArgumentError(
-            f"domain_scale: the mean trace of mixture {list(bad)} is {float(value[bad])}, expected > 0"
+            f"domain_scale: the mean trace of mixture {list(bad)} is {float(traces[bad])}, expected > 0"
         )
-    return arrays.sqrt(arrays.divide(float(m.dim), trace))
 
 
 def normalise(m: Mixture) -> Mixture:

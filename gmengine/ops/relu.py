@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from gmengine.autograd import Primitive, value_of
 from gmengine.autograd.arrays import broadcast_to, reshape
 from gmengine.backend import Array, float_dtype, kernels, namespace
+from gmengine.deferred import check
 from gmengine.errors import ArgumentError, NonFiniteError, ShapeError
 from gmengine.mixture import Mixture
 from gmengine.ops._flat import flat, named_component
@@ -73,18 +76,26 @@ def _bias(m: Mixture, bias: Any) -> Any:
     weights = value_of(m.weights)
     xp = namespace(weights)
     if isinstance(bias, int | float | list | tuple):
-        bias = xp.asarray(bias, dtype=weights.dtype)
-    value = value_of(bias)
-    namespace(weights, value)
-    float_dtype("relu", mixture=weights, bias=value)
-    if not bool(xp.all(xp.isfinite(value))):
-        raise NonFiniteError("relu: the bias holds NaN or infinity")
+        # looked at before they are on a GPU, where nobody should have to wait for them
+        numbers = np.asarray(bias, dtype=str(weights.dtype).rpartition(".")[2])
+        check(np.isfinite(numbers).all(), _refuse_unless_finite)
+        bias = value = xp.asarray(numbers)
+    else:
+        value = value_of(bias)
+        namespace(weights, value)
+        float_dtype("relu", mixture=weights, bias=value)
+        check(xp.all(xp.isfinite(value)), _refuse_unless_finite)
     shape = tuple(value.shape)
     if len(shape) > len(m.batch) or any(
         s not in (1, b) for s, b in zip(reversed(shape), reversed(m.batch), strict=False)
     ):
         raise ShapeError(f"relu: bias of shape {shape} does not broadcast to the batch {m.batch}")
     return reshape(broadcast_to(bias, m.batch), (prod(m.batch),))
+
+
+def _refuse_unless_finite(finite: np.ndarray) -> None:
+    if not finite:
+        raise NonFiniteError("relu: the bias holds NaN or infinity")
 
 
 @Primitive

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from gmengine.backend import Array, namespace
+from gmengine.deferred import check
 from gmengine.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
 
 
@@ -26,8 +29,10 @@ def check_number(
         raise ArgumentError(f"{op}: expected {field} in {left}{low:g}, {high:g}{right}, got {value!r}")
 
 
-def check_updates(op: str, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
-    """Raise unless `grads` has the keys, shapes and dtypes of `params` and is finite.
+def check_updates(
+    op: str, params: Mapping[str, Array], grads: Mapping[str, Array], look: bool = True
+) -> None:
+    """Raise unless `grads` has the keys, shapes and dtypes of `params` and, if told to `look`, is finite.
 
     Raises
     ------
@@ -47,7 +52,8 @@ def check_updates(op: str, params: Mapping[str, Array], grads: Mapping[str, Arra
             )
         if g.dtype != p.dtype:
             raise DTypeError(f"{op}: parameter {name!r} is {p.dtype}, its gradient {g.dtype}")
-    check_finite(op, grads)
+    if look:
+        check_finite(op, grads)
 
 
 def check_finite(op: str, grads: Mapping[str, Array]) -> None:
@@ -55,7 +61,22 @@ def check_finite(op: str, grads: Mapping[str, Array]) -> None:
     for name, g in grads.items():
         xp = namespace(g)
         if not bool(xp.all(xp.isfinite(g))):
-            raise NonFiniteError(f"{op}: the gradient of {name!r} holds NaN or infinity")
+            raise _not_finite(op, name)
+
+
+def check_fault(op: str, grads: Mapping[str, Array], fault: Array) -> None:
+    """Raise NonFiniteError naming the gradient whose place a GPU has left in `fault` (1,); see `deferred.check`."""
+    names = list(grads)
+
+    def judge(found: np.ndarray) -> None:
+        if found[0] < len(names):
+            raise _not_finite(op, names[found[0]])
+
+    check(fault, judge)
+
+
+def _not_finite(op: str, name: str) -> NonFiniteError:
+    return NonFiniteError(f"{op}: the gradient of {name!r} holds NaN or infinity")
 
 
 def check_same_keys(op: str, what: str, given: Mapping[str, Array], wanted: Mapping[str, Array]) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gmengine.backend import Array, namespace
-from gmengine.optim._checks import check_number, check_same_keys, check_updates
+from gmengine.optim._checks import check_fault, check_number, check_same_keys, check_updates
+from gmengine.optim._device import cuda_house
 
 
 class AdamState(NamedTuple):
@@ -79,13 +80,21 @@ class Adam:
         ShapeError, DTypeError
             If a gradient does not look like its parameter.
         NonFiniteError
-            If a gradient holds NaN or infinity; names the parameter.
+            If a gradient holds NaN or infinity; names the parameter (on a GPU see `gmengine.deferred`).
         """
         check_number("Adam.update", "scale", scale, low=0.0)
-        check_updates("Adam.update", params, grads)
+        house = cuda_house("adam", params, grads, state.first, state.second)
+        check_updates("Adam.update", params, grads, look=house is None)
         check_same_keys("Adam.update", "the state's moments", state.first, params)
         t, (b1, b2) = state.step + 1, self.betas
         rate = float(scale) * self.lr  # a NumPy float64 would promote float32 parameters
+        if house is not None:
+            trees = params, grads, state.first, state.second
+            ordered = [tuple([tree[name] for name in params]) for tree in trees]
+            *found, fault = house.update(*ordered, step=t, rate=rate, betas=self.betas, eps=self.eps)
+            check_fault("Adam.update", params, fault)
+            moved, *moments = (dict(zip(params, arrays, strict=True)) for arrays in found)
+            return moved, AdamState(t, *moments)
         new, first, second = {}, {}, {}
         for name, p in params.items():
             xp, g = namespace(p), grads[name]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gmengine.backend import Array, namespace
-from gmengine.optim._checks import check_number, check_same_keys, check_updates
+from gmengine.optim._checks import check_fault, check_number, check_same_keys, check_updates
+from gmengine.optim._device import cuda_house
 
 
 class SGDState(NamedTuple):
@@ -70,14 +71,22 @@ class SGD:
         ShapeError, DTypeError
             If a gradient does not look like its parameter.
         NonFiniteError
-            If a gradient holds NaN or infinity; names the parameter.
+            If a gradient holds NaN or infinity; names the parameter (on a GPU see `gmengine.deferred`).
         """
         check_number("SGD.update", "scale", scale, low=0.0)
-        check_updates("SGD.update", params, grads)
+        house = cuda_house("sgd", params, grads, state.velocity)
+        check_updates("SGD.update", params, grads, look=house is None)
         check_same_keys(
             "SGD.update", "the state's velocities", state.velocity, params if self.momentum else {}
         )
         rate = float(scale) * self.lr
+        if house is not None:
+            trees = params, grads, state.velocity
+            ordered = [tuple([tree[name] for name in params if name in tree]) for tree in trees]
+            moved, faster, fault = house.update(*ordered, rate=rate, momentum=float(self.momentum))
+            check_fault("SGD.update", params, fault)
+            velocity = dict(zip(params if self.momentum else {}, faster, strict=True))
+            return dict(zip(params, moved, strict=True)), SGDState(state.step + 1, velocity)
         velocity = {name: self.momentum * v + grads[name] for name, v in state.velocity.items()}
         steps = velocity if self.momentum else grads
         return {name: p - rate * steps[name] for name, p in params.items()}, SGDState(

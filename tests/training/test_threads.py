@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import pytest
 from threadpoolctl import threadpool_info
 
+from gmengine import threads
 from gmengine.errors import ArgumentError
 from gmengine.training import limited_threads, requested_threads
 
@@ -31,20 +31,20 @@ def test_a_count_that_is_none_is_refused_by_the_name_of_its_variable(text):
 
 
 def test_the_limit_holds_inside_and_is_lifted_outside():
-    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    before = threads.get_num_threads()
     blas = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
     with limited_threads(1) as used:
-        assert used == numba.get_num_threads() == 1
+        assert used == threads.get_num_threads() == 1
         assert all(each["num_threads"] == 1 for each in threadpool_info() if each["user_api"] == "blas")
-    assert numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS
+    assert threads.get_num_threads() == before
     assert [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"] == blas
 
 
 def test_the_limit_is_lifted_after_an_error():
-    before = numba.get_num_threads()
+    before = threads.get_num_threads()
     with pytest.raises(KeyError), limited_threads(1):
         raise KeyError
-    assert numba.get_num_threads() == before
+    assert threads.get_num_threads() == before
 
 
 def test_the_environment_decides_where_no_count_is_given(monkeypatch):
@@ -53,9 +53,19 @@ def test_the_environment_decides_where_no_count_is_given(monkeypatch):
         assert used == 1
 
 
+def test_a_count_set_for_the_process_beats_the_environment(monkeypatch):
+    monkeypatch.setenv("GMENGINE_NUM_THREADS", str(threads.cores()))
+    threads.set_num_threads(1)
+    try:
+        with limited_threads() as used:
+            assert used == 1
+    finally:
+        threads.set_num_threads(None)
+
+
 def test_more_threads_than_there_are_means_all():
     with limited_threads(10_000) as used:
-        assert used == numba.config.NUMBA_NUM_THREADS
+        assert used == threads.cores()
 
 
 def test_no_threads_at_all_is_refused():
