@@ -6,6 +6,7 @@ import argparse
 import importlib
 from pathlib import Path
 
+from bench import gpu
 from bench.harness import measure, write_json
 from bench.peers import available
 from bench.rivals import compare
@@ -26,7 +27,16 @@ def main() -> None:
         "--peers", action="store_true", help="also time what else is installed, and a C++ limit if g++ is"
     )
     parser.add_argument("--json", metavar="FILE", help="also write the figures, with machine and versions")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="cuda or cuda:<index>: the kernels of a GPU, timed with events; host: those kernels on the CPU",
+    )
     arguments = parser.parse_args()
+    if arguments.device != "cpu":
+        repeats = 1 if arguments.smoke else arguments.repeats
+        gpu.main(arguments.device, arguments.smoke, repeats, arguments.json and Path(arguments.json))
+        return
     peers, missing = available() if arguments.peers else ({}, {})
     for name, reason in missing.items():
         print(f"peer {name} is left out: {reason}")

@@ -30,10 +30,12 @@ def random_samples(net: gm.nn.Network, count: int) -> gm.data.Dataset:
     )
 
 
-def training_step(spec: str, dim: int, batch: int) -> tuple[gm.nn.Network, Callable[[], None]]:
+def training_step(
+    spec: str, dim: int, batch: int, device: str = "cpu"
+) -> tuple[gm.nn.Network, Callable[[], None]]:
     """Return the network, and a function that makes its next training step with the defaults of a run."""
     net = gm.nn.network(spec, dim=dim)
-    config = RunConfig(layers=spec, batch_size=batch)
+    config = RunConfig(layers=spec, batch_size=batch, device=device)
     samples = random_samples(net, 4 * batch)
     learner = loop.Learner(config, net, len(samples))
     progress = learner.init()

@@ -227,6 +227,12 @@ def test_a_bias_and_labels_from_the_host_are_refused_before_they_travel(bias, tr
     assert transfers == []
 
 
+@pytest.mark.parametrize("look", [bool, int, float, list, lambda x: x.tolist()])
+def test_a_look_at_a_value_on_a_gpu_is_noticed(look):
+    with pytest.raises(WaitedError):
+        look(np.sum(remote(np.ones(2)) * 2.0))
+
+
 @pytest.mark.parametrize(
     "options", [{"bias": True}, {"scale_per_sample": True, "share_scale": True}], ids=str
 )

@@ -13,6 +13,7 @@ _ONE = np.uint64(1)
 _SIGN = np.uint64(63)
 _INDEX_BITS = np.uint64(32)
 _INDEX_MASK = np.uint64(0xFFFFFFFF)
+_BYTE = np.uint64(255)
 _MORTON_BITS = 30
 _STACK = 66  # a key has 63 bits that can differ, so no path is longer
 
@@ -35,6 +36,16 @@ def bounding_box(weights, means, low, high, centre):
 
 
 @helper
+def _spread_bits(bits, axes):
+    """Return, for every number of so many bits, the number with its bits `axes` places apart."""
+    spread = np.zeros(1 << bits, np.uint64)
+    for b in range(bits):
+        for j in range(1 << b):
+            spread[(1 << b) + j] = spread[j] | _ONE << np.uint64(b * axes)
+    return spread
+
+
+@helper
 def morton_keys(weights, means, low, high, eps, keys, dims):
     """Write one unique key per present component, (negative, Morton code, index); return how many.
 
@@ -44,23 +55,40 @@ def morton_keys(weights, means, low, high, eps, keys, dims):
     bits = 10 if len(dims) <= 3 else max(1, _MORTON_BITS // len(dims))
     axes = min(len(dims), _MORTON_BITS)
     side = 1 << bits
-    cells = np.empty(len(dims), np.int64)
+    spread = _spread_bits(bits, axes)
     count = 0
     for i in range(weights.shape[0]):
         if weights[i] == 0.0:
             continue
+        code = np.uint64(0)
         for a in range(axes):
             extent = high[a] - low[a]
             t = (means[i, a] - low[a]) / extent if extent > 0.0 else 0.0
-            cells[a] = max(0, min(side - 1, int(np.floor(side * t + side * 64.0 * eps))))
-        code = 0
-        for b in range(bits - 1, -1, -1):
-            for a in range(axes):
-                code = code << 1 | (cells[a] >> b & 1)
+            cell = max(0, min(side - 1, int(np.floor(side * t + side * 64.0 * eps))))
+            code = code << _ONE | spread[cell]
         negative = _ONE << _SIGN if weights[i] < 0.0 else np.uint64(0)
-        keys[count] = negative | np.uint64(code) << _INDEX_BITS | np.uint64(i)
+        keys[count] = negative | code << _INDEX_BITS | np.uint64(i)
         count += 1
     return count
+
+
+@helper
+def _sort(keys, count):
+    """Sort keys whose indices ascend: by sign and code, byte after byte, equals staying in their order."""
+    source, target = keys[:count], np.empty(count, np.uint64)
+    starts = np.empty(257, np.int64)
+    for byte in range(4):
+        shift = _INDEX_BITS + np.uint64(8 * byte)
+        starts[:] = 0
+        for p in range(count):
+            starts[np.int64(source[p] >> shift & _BYTE) + 1] += 1
+        for digit in range(256):
+            starts[digit + 1] += starts[digit]
+        for p in range(count):
+            digit = np.int64(source[p] >> shift & _BYTE)
+            target[starts[digit]] = source[p]
+            starts[digit] += 1
+        source, target = target, source
 
 
 @helper
@@ -75,24 +103,21 @@ def _highest_bit(x):
 
 
 @helper
-def _partition(keys, start, stop, bit):
-    """Move keys without `bit` before keys with it; return where the second part starts."""
-    i, j = start, stop - 1
-    while True:
-        while i <= j and not keys[i] & bit:
-            i += 1
-        while i <= j and keys[j] & bit:
-            j -= 1
-        if i > j:
-            return i
-        keys[i], keys[j] = keys[j], keys[i]
+def _first_with(keys, start, stop, bit):
+    """Return the first of the places start < p < stop of sorted keys that has `bit`; the last one has it."""
+    length = stop - start - 1
+    while length > 1:
+        half = length >> 1
+        start += 0 if keys[start + half] & bit else half
+        length -= half
+    return start + 1
 
 
 @helper
 def _radix_tree(keys, start, stop, root, children, leaves):
-    """Sort ``keys[start:stop]`` and write its tree from node `root` on.
+    """Write the tree of the sorted ``keys[start:stop]`` from node `root` on.
 
-    Radix exchange sort: to part a range at the highest bit in which its keys differ is to make a node.
+    To part a range at the highest bit in which its keys differ is to make a node.
     """
     stack = np.empty((_STACK, 3), np.int64)
     stack[0, 0], stack[0, 1], stack[0, 2] = root, start, stop
@@ -100,10 +125,7 @@ def _radix_tree(keys, start, stop, root, children, leaves):
     while top > 0:
         top -= 1
         v, lo, hi = stack[top, 0], stack[top, 1], stack[top, 2]
-        differing = np.uint64(0)
-        for i in range(lo + 1, hi):
-            differing |= keys[i] ^ keys[lo]
-        middle = _partition(keys, lo, hi, _highest_bit(differing))
+        middle = _first_with(keys, lo, hi, _highest_bit(keys[lo] ^ keys[hi - 1]))
         leaves[v] = hi - lo
         children[v, 0] = v + 1 if middle - lo > 1 else ~lo
         children[v, 1] = v + (middle - lo) if hi - middle > 1 else ~middle
@@ -117,10 +139,16 @@ def _radix_tree(keys, start, stop, root, children, leaves):
 
 @helper
 def sign_trees(keys, count, children, leaves, order):
-    """Write the Morton order and a tree per sign, positive first; return the number of positive leaves."""
-    positive = _partition(keys, np.int64(0), count, _ONE << _SIGN)
+    """Sort the keys, as `morton_keys` wrote them; write their order and a tree per sign, positive first.
+
+    Returns the number of positive leaves.
+    """
+    _sort(keys, count)
+    positive = np.int64(0)
+    while positive < count and not keys[positive] >> _SIGN:
+        positive += 1
     for negative in range(2):
-        start, stop = (positive, count) if negative else (np.int64(0), positive)
+        start, stop = (positive, np.int64(count)) if negative else (np.int64(0), positive)
         _radix_tree(keys, start, stop, negative * max(positive - 1, 0), children, leaves)
     for p in range(order.shape[0]):
         order[p] = np.int32(keys[p] & _INDEX_MASK) if p < count else -1

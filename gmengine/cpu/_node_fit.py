@@ -1,273 +1,268 @@
-"""One node of TreeHEM: the components of its two children become fewer by one step of EM.
+"""One node of TreeHEM: the components of its two children become fewer by one step of EM; eight nodes at once.
 
-A component is a row (w, mu, C row by row) of float64; weights are positive here, the sign belongs to the tree.
-Slots are the components that a node collects from its children, left before right, at most
-``2 per_node <= 32``; outputs are what it fits to them, fewer. All scratch comes from the caller.
+A component is a row (w, mu, lower triangle of C, log w, log det C) of float64; weights are positive here, the sign
+belongs to the tree. Slots are the components that a node collects from its children, left before right, at most
+``2 per_node <= 32``; outputs are what it fits to them, fewer. All eight nodes have equally many slots and outputs.
+Everything below is a number per lane (`_lanes`); all scratch comes from the caller.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
 
 from gmengine.cpu._compile import helper
+from gmengine.cpu._lane_memory import get, put
+from gmengine.cpu._lanes import LANES, anywhere, exp, exponent, log, mantissa, maximum, splat, where
+from gmengine.cpu._tables import tail
 
-KL_THRESHOLD = 0.5
 VIRTUAL_SAMPLES = 4.0
 PIVOT, LIFT = 2.0**-51, 2.0**-50  # of a diagonal entry, and of the trace
 _SMALLEST = np.finfo(np.float64).tiny  # an output whose mass underflows stays present
 
-# Columns of a component; the covariance begins at 1 + K.
+# Columns of a component; the covariance begins at 1 + K, and `log_columns` are the two behind it.
 W, MU = 0, 1
-# Columns of an output's model, the representative from which it starts; the precision begins at PRECISION.
-LOG_W, LOG_DET, PRECISION = 0, 1, 2
 
 
 class Scratch(NamedTuple):
-    """What the fit of one node needs besides its slots and outputs."""
+    """What the fit of eight nodes needs; the last axis of each array is the lane."""
 
-    model: Any  # (outputs, 2 + K K)
+    slots: Any  # (slots, columns)      what is fitted to
+    models: Any  # (outputs, columns)   the representatives, from which the outputs start
+    outputs: Any  # (outputs, columns)  the fit
+    precision: Any  # (outputs, ...)    P_s, of the representatives
     energy: Any  # (slots, outputs)     E_i[(x - mu_s)^T P_s (x - mu_s)]
     share: Any  # (slots, outputs)      responsibility of output s for slot i
-    labels: Any  # (slots,)             cluster of each slot
+    allowed: Any  # (slots, outputs)    1 where slot i may join output s, else 0
+    chosen: Any  # (1, outputs)         the slot that represents output s
+    distance: Any  # (slots, slots)     squared, infinite within a cluster
+    cluster: Any  # (1, slots)          its first member
+    work: Any  # (1, ...)
 
 
 @helper
-def new_scratch(n, dims):
+def entry(a, b):
+    """Return the place of entry (a, b) in a packed lower triangle."""
+    return (a * (a + 1) >> 1) + b if a >= b else (b * (b + 1) >> 1) + a
+
+
+@helper
+def log_columns(dims):
+    """Return the columns of log w and log det C."""
     K = len(dims)
-    return Scratch(np.empty((n, 2 + K * K)), np.empty((n, n)), np.empty((n, n)), np.empty(n, np.int64))
+    return MU + K + entry(K, 0), MU + K + entry(K, 0) + 1
+
+
+@intrinsic
+def columns(typing_context, dims):
+    """Return a tuple that is as long as a component has columns."""
+    result = types.UniTuple(types.int64, 3 + len(dims) + len(dims) * (len(dims) + 1) // 2)
+
+    def generate(context, builder, signature, args):
+        return context.get_constant_null(result)
+
+    return result(dims), generate
 
 
 @helper
-def invert(row, column, dims, result, at, start):
-    """Write the inverse of the symmetric ``row[column:column + K K]`` to ``result[at, start:]``.
+def scratch_size(n, dims):
+    """Return how many numbers `new_scratch` takes."""
+    packed, columns = entry(len(dims), 0), log_columns(dims)[1] + 1
+    return (n * (3 * columns + packed + 4 * n + 2) + max(packed, n)) * LANES
 
-    Returns log det, or NaN if the matrix is not positive definite.
+
+@helper
+def new_scratch(space, n, dims):
+    """Return scratch for nodes of `n` slots, cut from a table."""
+    packed, columns = entry(len(dims), 0) * LANES, (log_columns(dims)[1] + 1) * LANES
+    matrices = n * (3 * columns + packed)
+    rows = matrices + 4 * n * n * LANES
+    return Scratch(
+        tail(space, 0, columns),
+        tail(space, n * columns, columns),
+        tail(space, 2 * n * columns, columns),
+        tail(space, 3 * n * columns, packed),
+        tail(space, matrices, n * LANES),
+        tail(space, matrices + n * n * LANES, n * LANES),
+        tail(space, matrices + 2 * n * n * LANES, n * LANES),
+        tail(space, rows, n * LANES),
+        tail(space, matrices + 3 * n * n * LANES, n * LANES),
+        tail(space, rows + n * LANES, n * LANES),
+        tail(space, rows + 2 * n * LANES, n * LANES),
+    )
+
+
+# --- small matrices -----------------------------------------------------------------------------------------
+
+
+@helper
+def log_determinant(rows, i, column, work, least, dims):
+    """Return log det of the packed matrix at ``rows[i, column:]``, and whether it is positive definite.
+
+    That is, whether each pivot is more than `least` of its diagonal entry. If not, the first is NaN.
     """
     K = len(dims)
-    for i in range(K * K):
-        result[at, start + i] = row[column + i]
-    product, log_det = 1.0, 0.0
+    for c in range(entry(K, 0)):
+        put(work, 0, c, get(rows, i, column + c))
+    product, power, definite = splat(1.0), splat(0.0), splat(0.0) == 0.0
     for k in range(K):
-        pivot = result[at, start + K * k + k]
-        if not pivot > 0.0:
-            return np.nan
-        product *= pivot
-        if not 1e-150 < product < 1e150:  # one logarithm serves many pivots while the product is in range
-            log_det += np.log(product)
-            product = 1.0
+        pivot = get(work, 0, entry(k, k))
+        definite = definite & (pivot > least * get(rows, i, column + entry(k, k)))
+        product = product * mantissa(pivot)
+        power = power + exponent(pivot)
         reciprocal = 1.0 / pivot
-        result[at, start + K * k + k] = 1.0
-        for j in range(K):
-            result[at, start + K * k + j] *= reciprocal
-        for i in range(K):
-            if i != k:
-                factor = result[at, start + K * i + k]
-                result[at, start + K * i + k] = 0.0
-                for j in range(K):
-                    result[at, start + K * i + j] -= factor * result[at, start + K * k + j]
-    return log_det + np.log(product)
+        for a in range(k + 1, K):
+            factor = get(work, 0, entry(a, k)) * reciprocal
+            for b in range(k + 1, a + 1):
+                put(work, 0, entry(a, b), get(work, 0, entry(a, b)) - factor * get(work, 0, entry(b, k)))
+    return where(definite, log(product, power), np.nan), definite
 
 
 @helper
-def log_determinant(row, column, dims, work, at, least=0.0):
-    """Return log det of the symmetric ``row[column:column + K K]``, NaN if it is not positive definite.
-
-    That is, if a pivot is not more than `least` of its diagonal entry. ``work[at, :K K]`` is overwritten.
-    """
+def invert(rows, i, column, inverse, dims):
+    """Write the inverse of the packed matrix at ``rows[i, column:]`` to ``inverse[i]`` by sweeping every pivot."""
     K = len(dims)
-    for i in range(K * K):
-        work[at, i] = row[column + i]
-    product, log_det = 1.0, 0.0
+    for c in range(entry(K, 0)):
+        put(inverse, i, c, get(rows, i, column + c))
     for k in range(K):
-        pivot = work[at, K * k + k]
-        if not pivot > least * row[column + K * k + k]:
-            return np.nan
-        product *= pivot
-        if not 1e-150 < product < 1e150:
-            log_det += np.log(product)
-            product = 1.0
-        for i in range(k + 1, K):
-            factor = work[at, K * i + k] / pivot
-            for j in range(k + 1, K):
-                work[at, K * i + j] -= factor * work[at, K * k + j]
-    return log_det + np.log(product)
+        reciprocal = 1.0 / get(inverse, i, entry(k, k))
+        for a in range(K):
+            if a != k:
+                factor = get(inverse, i, entry(a, k)) * reciprocal
+                for b in range(a + 1):
+                    if b != k:
+                        swept = get(inverse, i, entry(a, b)) - factor * get(inverse, i, entry(b, k))
+                        put(inverse, i, entry(a, b), swept)
+        for a in range(K):
+            if a != k:
+                put(inverse, i, entry(a, k), get(inverse, i, entry(a, k)) * reciprocal)
+        put(inverse, i, entry(k, k), -reciprocal)
+    for c in range(entry(K, 0)):
+        put(inverse, i, c, -get(inverse, i, c))
+
+
+# --- one step of EM -----------------------------------------------------------------------------------------
 
 
 @helper
-def choose_representatives(slots, n_in, n_out, extent, eps, scratch, representatives, dims):
-    """Write one representative per cluster of the slots: single-link clusters, their heaviest members."""
-    K, labels, distance = len(dims), scratch.labels, scratch.energy
-    for i in range(n_in):
-        labels[i] = i  # the first member names the cluster
-        for j in range(i + 1, n_in):
-            squared = 0.0
-            for a in range(K):
-                squared += (slots[i, MU + a] - slots[j, MU + a]) ** 2
-            distance[i, j] = squared
-    for _ in range(n_in - n_out):
-        a, b = _closest_clusters(distance, n_in, extent, eps, labels)
-        for i in range(n_in):
-            if labels[i] == b:
-                labels[i] = a
-    s = 0
-    for first in range(n_in):
-        if labels[first] == first:
-            heaviest = 0.0
-            for i in range(first, n_in):
-                if labels[i] == first:
-                    heaviest = max(heaviest, slots[i, W])
-            i = first
-            while labels[i] != first or slots[i, W] < heaviest * (1.0 - 64.0 * eps):
-                i += 1
-            representatives[s] = i
-            s += 1
-
-
-@helper
-def _closest_clusters(distance, n_in, extent, eps, labels):
-    """Return the labels, ascending, of the first pair that is as close as any up to rounding of the input.
-
-    Distances are squared.
-    """
-    closest = np.inf
-    for i in range(n_in):
-        for j in range(i + 1, n_in):
-            if labels[i] != labels[j]:
-                closest = min(closest, distance[i, j])
-    bound = closest + 64.0 * eps * (closest + np.sqrt(closest) * extent)
-    for i in range(n_in):
-        for j in range(i + 1, n_in):
-            if labels[i] != labels[j] and distance[i, j] <= bound:
-                return min(labels[i], labels[j]), max(labels[i], labels[j])
-    return labels[0], labels[0]
-
-
-@helper
-def energies(slots, n_in, n_out, representatives, masks, scratch, dims):
-    """Write the models of the representatives and ``E_i[(x - mu_s)^T P_s (x - mu_s)]`` of every allowed pair."""
-    K, model = len(dims), scratch.model
+def energies(n_in, n_out, scratch, dims):
+    """Write the precisions of the representatives and ``E_i[(x - mu_s)^T P_s (x - mu_s)]`` of every pair."""
+    K, slots, models, precision = len(dims), scratch.slots, scratch.models, scratch.precision
     for s in range(n_out):
-        rep = representatives[s]
-        model[s, LOG_W] = np.log(slots[rep, W])
-        model[s, LOG_DET] = invert(slots[rep], MU + K, dims, model, s, PRECISION)
-    for i in range(n_in):
-        for s in range(n_out):
-            if masks[i] >> s & 1:
-                rep = representatives[s]
-                energy = 0.0
-                for a in range(K):
-                    d = slots[i, MU + a] - slots[rep, MU + a]
-                    for b in range(K):
-                        e = slots[i, MU + b] - slots[rep, MU + b]
-                        energy += model[s, PRECISION + K * a + b] * (d * e + slots[i, MU + K + K * a + b])
-                scratch.energy[i, s] = energy
+        invert(models, s, MU + K, precision, dims)
+        for i in range(n_in):
+            diagonal, mixed = splat(0.0), splat(0.0)
+            for a in range(K):
+                d = get(slots, i, MU + a) - get(models, s, MU + a)
+                for b in range(a + 1):
+                    e = get(slots, i, MU + b) - get(models, s, MU + b)
+                    second = d * e + get(slots, i, MU + K + entry(a, b))
+                    if a == b:
+                        diagonal = diagonal + get(precision, s, entry(a, b)) * second
+                    else:
+                        mixed = mixed + get(precision, s, entry(a, b)) * second
+            put(scratch.energy, i, s, diagonal + 2.0 * mixed)
 
 
 @helper
-def choose_masks(slots, n_in, n_out, eps, representatives, masks, scratch, dims):
-    """Write for each slot the outputs that may claim it, as bits: those of small divergence, and the nearest.
-
-    KL(i || s) = 1/2 [(mu_i - mu_s)^T P_s (mu_i - mu_s) + tr(P_s C_i) - K - log(det C_i / det C_s)]; needs the
-    energies of all pairs.
-    """
-    K = len(dims)
-    spare = scratch.model.shape[0] - 1  # outputs are fewer than slots
+def mass_of(slots, n_in):
+    """Return the sum of the slots' weights."""
+    total = splat(0.0)
     for i in range(n_in):
-        log_det, smallest = np.nan, np.inf
-        for s in range(n_out):
-            if representatives[s] == i:
-                log_det = scratch.model[s, LOG_DET]
-        if np.isnan(log_det):
-            log_det = log_determinant(slots[i], MU + K, dims, scratch.model, spare)
-        for s in range(n_out):
-            kl = 0.5 * (scratch.energy[i, s] - K - (log_det - scratch.model[s, LOG_DET]))
-            scratch.share[i, s] = kl
-            smallest = min(smallest, kl)
-        nearest = 0
-        bound = smallest + 64.0 * eps * abs(smallest)
-        while nearest < n_out - 1 and scratch.share[i, nearest] > bound:
-            nearest += 1
-        bits = 1 << nearest
-        for s in range(n_out):
-            if scratch.share[i, s] < KL_THRESHOLD - 64.0 * eps:
-                bits |= 1 << s
-        masks[i] = np.uint32(bits)
+        total = total + get(slots, i, W)
+    return total
 
 
 @helper
-def expectation(slots, n_in, n_out, masks, scratch):
+def expectation(n_in, n_out, scratch, dims):
     """Write the shares r_is = softmax over the allowed s of z_is = log w_rep(s) + 4 wh_i E_i[log N_s].
 
     wh are the slots' weights divided by their sum; terms of z that are equal for all s are left out. Needs the
     energies.
     """
-    model, share = scratch.model, scratch.share
-    total = 0.0
+    slots, models, share, allowed = scratch.slots, scratch.models, scratch.share, scratch.allowed
+    log_w, log_det = log_columns(dims)
+    scale = -0.5 * VIRTUAL_SAMPLES / mass_of(slots, n_in)
     for i in range(n_in):
-        total += slots[i, W]
-    for i in range(n_in):
-        samples = VIRTUAL_SAMPLES * slots[i, W] / total
-        largest = -np.inf
+        factor, largest = scale * get(slots, i, W), splat(-np.inf)
         for s in range(n_out):
-            if masks[i] >> s & 1:
-                z = model[s, LOG_W] - 0.5 * samples * (model[s, LOG_DET] + scratch.energy[i, s])
-                share[i, s] = z
-                largest = max(largest, z)
-        normaliser = 0.0
+            z = get(models, s, log_w) + factor * (get(models, s, log_det) + get(scratch.energy, i, s))
+            z = where(get(allowed, i, s) > 0.0, z, -np.inf)
+            put(share, i, s, z)
+            largest = maximum(largest, z)
+        normaliser = splat(0.0)
         for s in range(n_out):
-            if not masks[i] >> s & 1:
-                share[i, s] = 0.0
-            elif share[i, s] == largest:
-                share[i, s] = 1.0
-            else:
-                share[i, s] = np.exp(share[i, s] - largest)
-            normaliser += share[i, s]
+            power = where(get(allowed, i, s) > 0.0, exp(get(share, i, s) - largest), 0.0)
+            put(share, i, s, power)
+            normaliser = normaliser + power
+        reciprocal = 1.0 / normaliser
         for s in range(n_out):
-            share[i, s] *= 1.0 / normaliser
+            put(share, i, s, get(share, i, s) * reciprocal)
 
 
 @helper
-def maximisation(slots, n_in, n_out, representatives, scratch, fitted, start, dims):
-    """Write the moment match of the slots under their shares to ``fitted[start:start + n_out]``.
-
-    The models are overwritten.
-    """
-    K, share = len(dims), scratch.share
+def maximisation(n_in, n_out, scratch, dims):
+    """Write the moment match of the slots under their shares to the outputs."""
+    K, slots, outputs = len(dims), scratch.slots, scratch.outputs
+    log_w, log_det = log_columns(dims)
     for s in range(n_out):
-        t, rep = start + s, representatives[s]
-        mass = 0.0
+        mass = splat(0.0)
         for i in range(n_in):
-            mass += share[i, s] * slots[i, W]
-        fitted[t, W] = max(mass, _SMALLEST)
-        for c in range(MU, MU + K + K * K):
-            fitted[t, c] = 0.0 if mass > 0.0 else slots[rep, c]
-        reciprocal = 1.0 / fitted[t, W]
+            mass = mass + get(scratch.share, i, s) * get(slots, i, W)
+        weight = maximum(mass, _SMALLEST)
+        reciprocal = 1.0 / weight
         for i in range(n_in):
-            rho = share[i, s] * slots[i, W] * reciprocal
-            for a in range(K):
-                fitted[t, MU + a] += rho * slots[i, MU + a]
-        for i in range(n_in):
-            rho = share[i, s] * slots[i, W] * reciprocal
-            for a in range(K):
-                d = slots[i, MU + a] - fitted[t, MU + a]
-                for b in range(K):
-                    e = slots[i, MU + b] - fitted[t, MU + b]
-                    fitted[t, MU + K + K * a + b] += rho * (slots[i, MU + K + K * a + b] + d * e)
-        _keep_definite(fitted, t, dims, scratch.model)
+            put(scratch.work, 0, i, get(scratch.share, i, s) * get(slots, i, W) * reciprocal)
+        _moments(n_in, s, slots, scratch.work, outputs, dims)
+        if anywhere(mass <= 0.0):
+            for c in range(MU, MU + K + entry(K, 0)):
+                put(outputs, s, c, where(mass > 0.0, get(outputs, s, c), get(scratch.models, s, c)))
+        put(outputs, s, W, weight)
+        put(outputs, s, log_w, log(weight, 0.0))
+        put(outputs, s, log_det, _keep_definite(outputs, s, scratch.work, dims))
 
 
 @helper
-def _keep_definite(fitted, t, dims, work):
-    """Add to the diagonal of a fitted covariance what rounding took, if it is no longer positive definite.
+def _moments(n_in, s, slots, rho, outputs, dims):
+    """Write the mean and the covariance of the slots with the weights rho, which sum to 1."""
+    K = len(dims)
+    for a in range(MU, MU + K):
+        mean = splat(0.0)
+        for i in range(n_in):
+            mean = mean + get(rho, 0, i) * get(slots, i, a)
+        put(outputs, s, a, mean)
+    for a in range(K):
+        for b in range(a + 1):
+            ab = MU + K + entry(a, b)
+            mean, other, covariance = get(outputs, s, MU + a), get(outputs, s, MU + b), splat(0.0)
+            for i in range(n_in):
+                spread = (get(slots, i, MU + a) - mean) * (get(slots, i, MU + b) - other)
+                covariance = covariance + get(rho, 0, i) * (get(slots, i, ab) + spread)
+            put(outputs, s, ab, covariance)
+
+
+@helper
+def _keep_definite(outputs, s, work, dims):
+    """Add to the diagonal of a fitted covariance what rounding took, if it is no longer definite; return log det.
 
     The spread d d^T of two means that are 1e8 deviations apart drowns their covariances. What is added is a few
     2^-50 of the trace, less than the rounding of the moments themselves; gradients do not see it.
     """
-    K, trace = len(dims), 0.0
+    K, column = len(dims), MU + len(dims)
+    log_det, definite = log_determinant(outputs, s, column, work, PIVOT, dims)
+    if not anywhere(~definite):
+        return log_det
+    trace = splat(0.0)
     for k in range(K):
-        trace += fitted[t, MU + K + (K + 1) * k]
+        trace = trace + get(outputs, s, column + entry(k, k))
     lift = LIFT * trace
-    while lift < trace and np.isnan(log_determinant(fitted[t], MU + K, dims, work, 0, PIVOT)):
+    singular = ~definite & (lift < trace)
+    while anywhere(singular):
         for k in range(K):
-            fitted[t, MU + K + (K + 1) * k] += lift
-        lift *= 2.0
+            diagonal = get(outputs, s, column + entry(k, k))
+            put(outputs, s, column + entry(k, k), where(singular, diagonal + lift, diagonal))
+        lift = where(singular, 2.0 * lift, lift)
+        log_det, definite = log_determinant(outputs, s, column, work, PIVOT, dims)
+        singular = ~definite & (lift < trace)
+    return log_det

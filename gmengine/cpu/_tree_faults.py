@@ -3,33 +3,9 @@
 import numpy as np
 
 from gmengine.cpu._compile import helper
-from gmengine.cpu._node_fit import log_determinant
 from gmengine.errors import ArgumentError, NonFiniteError, NotPositiveDefinite
 
 SOUND, NON_FINITE, NOT_DEFINITE, OTHER_SIGN, TWO_SIGNS = range(5)
-
-
-@helper
-def first_fault(weights, means, covariances, dims):
-    """Return (code, component) of the first present component that is no Gaussian."""
-    K = len(dims)
-    work = np.empty((2, K * K))
-    for i in range(weights.shape[0]):
-        if weights[i] == 0.0:
-            continue
-        finite = np.isfinite(weights[i])
-        for a in range(K):
-            finite &= np.isfinite(means[i, a])
-            for b in range(K):
-                work[0, K * a + b] = 0.5 * (
-                    np.float64(covariances[i, a, b]) + np.float64(covariances[i, b, a])
-                )
-                finite &= np.isfinite(work[0, K * a + b])
-        if not finite:
-            return NON_FINITE, i
-        if np.isnan(log_determinant(work[0], 0, dims, work, 1)):
-            return NOT_DEFINITE, i
-    return SOUND, 0
 
 
 @helper

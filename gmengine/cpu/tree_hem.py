@@ -14,20 +14,23 @@ A plan is a tuple of integer arrays; M mixtures of N components, at most n of th
 import numpy as np
 
 from gmengine.cpu._compile import helper, ready, threaded
+from gmengine.cpu._lane_memory import aligned
 from gmengine.cpu._morton_tree import bounding_box, first_leaf, morton_keys, sign_trees
-from gmengine.cpu._node_fit import new_scratch
+from gmengine.cpu._node_fit import new_scratch, scratch_size
 from gmengine.cpu._selection import select_nodes
+from gmengine.cpu._tables import keep, part, spliced, view
+from gmengine.cpu._tree_batches import batches_space, new_batches, start_batches
 from gmengine.cpu._tree_climb import (
     climb,
-    leaf_slots,
-    outputs_slot,
-    slot_of,
+    leaf_rows,
+    list_outputs,
+    row_size,
     write_fit,
     write_leaves,
     write_padding,
 )
-from gmengine.cpu._tree_faults import SOUND, TWO_SIGNS, first_fault, first_stranger, raise_first
-from gmengine.cpu._tree_hem_vjp import descend, load_cotangents, new_slopes, store_gradients
+from gmengine.cpu._tree_faults import SOUND, TWO_SIGNS, first_stranger, raise_first
+from gmengine.cpu._tree_hem_vjp import descend, load_cotangents, new_slopes, slopes_size, store_gradients
 
 
 @helper
@@ -51,95 +54,132 @@ def _decide(weights, means, low, high, eps, m, plan, dims):
 
 
 @helper
-def _n_present(order):
-    present = 0
-    while present < order.shape[0] and order[present] >= 0:
-        present += 1
-    return present
+def _rows_space(N, per_node, dims):
+    """Return space for the rows of N components and all their fits."""
+    return aligned((N + (N + 1) * per_node) * row_size(dims))
 
 
 @helper
-def _reduce_one(weights, means, covariances, eps, tiny, frozen, m, plan, result, dims):
+def _parts(plan, m):
+    """Return what the plan says of mixture m: tree, order, choices."""
+    return (part(plan[2], m), part(plan[3], m)), part(plan[0], m), (part(plan[6], m), part(plan[7], m))
+
+
+@helper
+def _n_selected(offsets):
+    """Return how many nodes are selected."""
+    n = 0
+    while n + 1 < offsets.shape[0] and offsets[n + 1] > offsets[n]:
+        n += 1
+    return n
+
+
+@spliced
+def _reduce_one(arrays, eps, tiny, frozen, m, plan, result, rows, batches, scratch, dims):
     """Reduce mixture m; unless `frozen`, write its plan on the way. Return (code, component)."""
-    K, per_node = len(dims), plan[6].shape[2] // 2
-    code, i = first_fault(weights, means, covariances, dims)
+    weights, means, covariances = arrays
+    K, N, per_node, size = len(dims), weights.shape[0], plan[6].shape[2] // 2, row_size(dims)
+    low, high, centre = np.empty(K), np.empty(K), np.empty(K)
+    extent = bounding_box(weights, means, low, high, centre)
+    inputs = view(weights), view(means), view(covariances)
+    code, i = leaf_rows(N, inputs, centre, rows, batches.starts, scratch, dims)
     if code == SOUND and frozen:
         code, i = first_stranger(weights, plan[0][m], plan[1][m])
     if code != SOUND:
         return code, i
-    low, high, centre = np.empty(K), np.empty(K), np.empty(K)
-    extent = bounding_box(weights, means, low, high, centre)
     if not frozen and not _decide(weights, means, low, high, eps, m, plan, dims):
         return TWO_SIGNS, 0
-    order, positive, children, leaves = plan[0][m], plan[1][m], plan[2][m], plan[3][m]
-    selected, offsets, choices = plan[4][m], plan[5][m], (plan[6][m], plan[7][m])
-    present, n_inner = _n_present(order), children.shape[0]
-    nodes = leaf_slots(weights, means, covariances, order, present, centre, n_inner, per_node, dims)
-    first = outputs_slot(n_inner, present, per_node)
-    slots, scratch = np.empty((2 * per_node, nodes.shape[1])), new_scratch(2 * per_node, dims)
-    for k in range(selected.shape[0]):
+    tree, order, choices = _parts(plan, m)
+    selected, offsets, n_selected = part(plan[4], m), part(plan[5], m), _n_selected(plan[5][m])
+    start_batches(n_selected, selected, offsets, tree, per_node, N, size, batches)
+    climb(per_node, tree, order, choices, frozen, extent, eps, rows, batches, scratch, dims)
+    for k in range(n_selected):
         v, start, count = selected[k], offsets[k], offsets[k + 1] - offsets[k]
-        if count == 0:
-            break
-        if v < 0 or leaves[v] == count:
-            write_leaves(weights, means, covariances, order, v, children, count, result, start, dims)
-            continue
-        climb(v, count, first, nodes, (children, leaves), choices, frozen, extent, eps, slots, scratch, dims)
-        sign = 1.0 if first_leaf(v, children) < positive else -1.0
-        write_fit(nodes, first, count, sign, centre, tiny, result, start, dims)
-    write_padding(result, offsets[selected.shape[0]], dims)
+        if v < 0 or tree[1][v] == count:
+            write_leaves(inputs, order, first_leaf(v, tree[0]), count, result, start, dims)
+        else:
+            list_outputs(v, count, tree, order, size, per_node, batches)
+            sign = 1.0 if first_leaf(v, tree[0]) < plan[1][m] else -1.0
+            write_fit(rows, batches.starts, count, sign, centre, tiny, result, start, dims)
+    write_padding(result, offsets[n_selected], plan[4].shape[1], dims)
     return SOUND, 0
 
 
-@threaded
-def _reduce_all(worker, workers, weights, means, covariances, eps, tiny, frozen, plan, out, faults, dims):
+@spliced
+def _reduce_share(worker, workers, arrays, eps, tiny, frozen, plan, out, faults, spaces, dims):
+    """Reduce this worker's mixtures; the caller keeps the spaces alive."""
+    weights, means, covariances = arrays
+    per_node = plan[6].shape[2] // 2
+    rows, batches = view(spaces[0]), new_batches(spaces[1])
+    scratch = new_scratch(view(spaces[2]), 2 * per_node, dims)
     for m in range(worker, weights.shape[0], workers):
-        result = (out[0][m], out[1][m], out[2][m])
-        code, i = _reduce_one(weights[m], means[m], covariances[m], eps, tiny, frozen, m, plan, result, dims)
-        faults[m, 0], faults[m, 1] = code, i
+        one = weights[m], means[m], covariances[m]
+        result = part(out[0], m), part(out[1], m), part(out[2], m)
+        faults[m, 0], faults[m, 1] = _reduce_one(
+            one, eps, tiny, frozen, m, plan, result, rows, batches, scratch, dims
+        )
 
 
-@helper
-def _vjp_one(weights, means, covariances, m, plan, cotangents, grads, dims):
+@threaded
+def _reduce_all(worker, workers, arrays, eps, tiny, frozen, plan, out, faults, dims):
+    N, per_node = arrays[0].shape[1], plan[6].shape[2] // 2
+    spaces = (
+        _rows_space(N, per_node, dims),
+        batches_space(N, per_node),
+        aligned(scratch_size(2 * per_node, dims)),
+    )
+    _reduce_share(worker, workers, arrays, eps, tiny, frozen, plan, out, faults, spaces, dims)
+    keep(spaces)
+
+
+@spliced
+def _vjp_one(arrays, m, plan, cotangents, grads, rows, g_rows, batches, scratch, slopes, dims):
     """Write the gradients of mixture m's present components."""
-    order, positive, children, leaves = plan[0][m], plan[1][m], plan[2][m], plan[3][m]
-    selected, offsets, choices = plan[4][m], plan[5][m], (plan[6][m], plan[7][m])
-    K, per_node, tree = len(dims), choices[0].shape[1] // 2, (children, leaves)
+    weights, means, covariances = arrays
+    K, N, per_node, size = len(dims), weights.shape[0], plan[6].shape[2] // 2, row_size(dims)
     low, high, centre = np.empty(K), np.empty(K), np.empty(K)
     bounding_box(weights, means, low, high, centre)
-    present, n_inner = _n_present(order), children.shape[0]
-    nodes = leaf_slots(weights, means, covariances, order, present, centre, n_inner, per_node, dims)
-    first = outputs_slot(n_inner, present, per_node)
-    g_nodes, slots = np.empty(nodes.shape), np.empty((2 * per_node, nodes.shape[1]))
-    scratch, slopes = new_scratch(2 * per_node, dims), new_slopes(2 * per_node, dims)
-    for k in range(selected.shape[0]):
+    inputs = view(weights), view(means), view(covariances)
+    leaf_rows(N, inputs, centre, rows, batches.starts, scratch, dims)
+    tree, order, choices = _parts(plan, m)
+    selected, offsets, n_selected = part(plan[4], m), part(plan[5], m), _n_selected(plan[5][m])
+    start_batches(n_selected, selected, offsets, tree, per_node, N, size, batches)
+    n_batches = climb(per_node, tree, order, choices, True, 0.0, 0.0, rows, batches, scratch, dims)
+    for k in range(n_selected):
         v, start, count = selected[k], offsets[k], offsets[k + 1] - offsets[k]
-        if count == 0:
-            break
-        leaf = first_leaf(v, children)
-        unchanged = v < 0 or leaves[v] == count
-        target = slot_of(~leaf, n_inner, per_node) if unchanged else first
-        sign = 1.0 if leaf < positive else -1.0
-        load_cotangents(cotangents, start, count, sign, g_nodes, target, dims)
-        if not unchanged:
-            climb(v, count, first, nodes, tree, choices, True, 0.0, 0.0, slots, scratch, dims)
-            descend(v, count, first, nodes, tree, choices, g_nodes, slots, scratch, slopes, dims)
-    store_gradients(g_nodes, n_inner * per_node, order, present, positive, grads, dims)
+        list_outputs(v, count, tree, order, size, per_node, batches)
+        sign = 1.0 if first_leaf(v, tree[0]) < plan[1][m] else -1.0
+        load_cotangents(cotangents, start, count, sign, g_rows, batches.starts, dims)
+    descend(n_batches, per_node, tree, order, choices, rows, g_rows, batches, scratch, slopes, dims)
+    store_gradients(N, inputs[0], g_rows, size, grads, dims)
+
+
+@spliced
+def _vjp_share(worker, workers, arrays, plan, cotangents, grads, spaces, dims):
+    """Write the gradients of this worker's mixtures; the caller keeps the spaces alive."""
+    weights, means, covariances = arrays
+    slots = plan[6].shape[2]
+    rows, g_rows, batches = view(spaces[0]), view(spaces[1]), new_batches(spaces[2])
+    scratch, slopes = new_scratch(view(spaces[3]), slots, dims), new_slopes(view(spaces[4]), slots, dims)
+    for m in range(worker, weights.shape[0], workers):
+        one = weights[m], means[m], covariances[m]
+        g_outputs = part(cotangents[0], m), part(cotangents[1], m), part(cotangents[2], m)
+        g_inputs = part(grads[0], m), part(grads[1], m), part(grads[2], m)
+        _vjp_one(one, m, plan, g_outputs, g_inputs, rows, g_rows, batches, scratch, slopes, dims)
 
 
 @threaded
-def _vjp_all(worker, workers, weights, means, covariances, plan, cotangents, grads, dims):
-    for m in range(worker, weights.shape[0], workers):
-        _vjp_one(
-            weights[m],
-            means[m],
-            covariances[m],
-            m,
-            plan,
-            (cotangents[0][m], cotangents[1][m], cotangents[2][m]),
-            (grads[0][m], grads[1][m], grads[2][m]),
-            dims,
-        )
+def _vjp_all(worker, workers, arrays, plan, cotangents, grads, dims):
+    N, slots = arrays[0].shape[1], plan[6].shape[2]
+    spaces = (
+        _rows_space(N, slots // 2, dims),
+        _rows_space(N, slots // 2, dims),
+        batches_space(N, slots // 2),
+        aligned(scratch_size(slots, dims)),
+        aligned(slopes_size(slots, dims)),
+    )
+    _vjp_share(worker, workers, arrays, plan, cotangents, grads, spaces, dims)
+    keep(spaces)
 
 
 def plan_and_forward(weights, means, covariances, n, per_node):
@@ -169,7 +209,7 @@ def plan(weights, means, covariances, n, per_node):
 def forward(weights, means, covariances, plan, values=None):
     """Return ((weights, means, covariances) of the result, residuals); `values` are the result if known."""
     if values is None:
-        values = _run(weights, means, covariances, plan, frozen=True)
+        values = _run(weights, means, covariances, tuple(map(ready, plan)), frozen=True)
     return values, (weights, means, covariances, plan)
 
 
@@ -211,9 +251,12 @@ def vjp(residuals, g_weights, g_means, g_covariances, needs):
     absent outputs are ignored.
     """
     weights, means, covariances, plan = residuals
+    plan = tuple(map(ready, plan))
     grads = tuple(np.zeros(a.shape, a.dtype) for a in (weights, means, covariances))
     cotangents = tuple(map(ready, (g_weights, g_means, g_covariances)))
-    _vjp_all(means.shape[0], *map(ready, residuals[:3]), plan, cotangents, grads, (0,) * means.shape[-1])
+    _vjp_all(
+        means.shape[0], tuple(map(ready, residuals[:3])), plan, cotangents, grads, (0,) * means.shape[-1]
+    )
     return tuple(g if need else None for g, need in zip(grads, needs, strict=True))
 
 
@@ -222,8 +265,8 @@ def _run(weights, means, covariances, plan, frozen):
     K, dtype = means.shape[-1], weights.dtype
     out = np.empty((M, n), dtype), np.empty((M, n, K), dtype), np.empty((M, n, K, K), dtype)
     faults, limits = np.zeros((M, 2), np.int64), np.finfo(dtype)
-    inputs = map(ready, (weights, means, covariances))
-    _reduce_all(M, *inputs, float(limits.eps), float(limits.tiny), frozen, plan, out, faults, (0,) * K)
+    inputs = tuple(map(ready, (weights, means, covariances)))
+    _reduce_all(M, inputs, float(limits.eps), float(limits.tiny), frozen, plan, out, faults, (0,) * K)
     if faults[:, 0].any():
         raise_first(faults, covariances)
     return out

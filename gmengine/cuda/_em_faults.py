@@ -18,7 +18,7 @@ _STAGE = 2**60
 
 
 def raise_faults(first_fault: Any, n_components: int) -> None:
-    """Raise what `report_fault` of em_faults.cuh has left, if anything, as `gmengine.cpu` does (see `deferred.check`)."""
+    """Raise what `report_fault` has left, if anything, as `gmengine.cpu` does (see `deferred.check`)."""
 
     def judge(found: np.ndarray) -> None:
         if int(found[0]) == _NONE:

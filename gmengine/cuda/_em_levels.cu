@@ -1,13 +1,13 @@
 // From mixtures to the rows of their components, and one step of EM after another; cpu/_em_levels.py is the twin.
 //
 // The passes over pairs, `normalise` and `moments`, are bound by FP64: about 4 + K + K (K + 1) multiplications with
-// additions and an exponential of 20 per pair and pass, a third more in `moments`. All others read and write each number
-// once or twice.
+// additions and an exponential of 20 per pair and pass, and as many again in `moments`. All others read and write each
+// number once or twice.
 #include "em_blocks.cuh"
 #include "em_faults.cuh"
 #include "em_moments.cuh"
 
-// One block per mixture: checks it against its plan, and writes rows of |w|, the mean from the centre of the means' box, and
+// One block per mixture: checks it against its plan, and writes rows: |w|, the mean from the centre of the means' box,
 // the covariance.
 extern "C" __global__ __launch_bounds__(WIDEST) void em_load(const real* weights,  // [M, N]
                                                              const real* means,    // [M, N, K]
@@ -81,8 +81,8 @@ extern "C" __global__ __launch_bounds__(WIDEST) void em_load(const real* weights
         report_fault(first_fault, LOADING, m, N, order[firsts[2] / 8], EmFault(firsts[2] % 8));
 }
 
-// One block per mixture: the mass of its components, and its parents. Mixtures of up to `enough` components pass through
-// a level, here and below.
+// One block per mixture: the mass of its components, and its parents. Mixtures of up to `enough` components pass
+// through a level, here and below.
 extern "C" __global__ __launch_bounds__(WIDEST) void em_prepare(const wide* all_rows,     // [M, P, ROW]
                                                                 const int* orders,        // [M, P]
                                                                 const int* all_ends,      // [M, 2]
@@ -105,7 +105,7 @@ extern "C" __global__ __launch_bounds__(WIDEST) void em_prepare(const wide* all_
         write_parent(rows + int64(order[parents[m * n + s]]) * ROW, models[m * n + s]);
 }
 
-// One thread per component, BLOCK of one sign per block: the largest of its logarithms and the sum of their exponentials.
+// One thread per component, BLOCK of one sign per block: the largest of its logarithms, the sum of their exponentials.
 extern "C" __global__ __launch_bounds__(BLOCK) void em_normalise(const wide* rows,         // [M, P, ROW]
                                                                  const int* orders,        // [M, P]
                                                                  const int* all_ends,      // [M, 2]
@@ -128,7 +128,8 @@ extern "C" __global__ __launch_bounds__(BLOCK) void em_normalise(const wide* row
     const wide w = read_component(rows + (m * P + orders[m * P + min(p, all.stop - 1)]) * ROW, x, c);
     const wide samples = points[m] * (w / masses[m]);
     Softmax sum;
-    over_parents(models + m * n, range_of(parent_ends + 2 * m, sign), {masks + m * n * words, words}, begin - all.start, mine,
+    const Range parents = range_of(parent_ends + 2 * m, sign);
+    over_parents(models + m * n, parents, {masks + m * n * words, words}, begin - all.start, mine,
                  [&](const Parent& s) { sum.add(fma(samples, log_likelihood(s, x, c), s.log_w)); });
     if (!mine) return;
     wide* out = norms + (m * P + p) * 3;
@@ -146,7 +147,8 @@ extern "C" __global__ __launch_bounds__(BLOCK) void em_moments(const wide* rows,
                                                                const wide* norms,        // [M, P, 3]
                                                                const Parent* models,     // [M, n]
                                                                wide* parts,              // [slices, M, n, ROW]
-                                                               int M, int P, int n, int words, int slices, int enough) {
+                                                               int M, int P, int n, int words, int slices,
+                                                               int enough) {
     const int tiles = (n + BLOCK - 1) / BLOCK + 1, slice = blockIdx.x % slices, rest = blockIdx.x / slices;
     const int64 m = rest / tiles;
     const int* ends = all_ends + 2 * m;

@@ -52,7 +52,13 @@ def slices_of(M: int, P: int, n: int) -> int:
 
 
 def fit(
-    enough: int, source: Any, points: Any, level: tuple[Any, ...], prepared: tuple[Any, Any], K: int, dtype: Any
+    enough: int,
+    source: Any,
+    points: Any,
+    level: tuple[Any, ...],
+    prepared: tuple[Any, Any],
+    K: int,
+    dtype: Any,
 ) -> Any:
     """Return the rows (M, n, 1 + K + T) of a level's result; a source of up to `enough` rows passes through.
 
@@ -62,7 +68,7 @@ def fit(
     order, ends, parents, parent_ends, masks = level
     masses, models = prepared
     norms, slices = cupy.empty((M, P, 3), cupy.float64), slices_of(M, P, n)
-    args = source, order, ends, parent_ends, masks, masses, points, models, norms, P, n, words, enough
+    args: Any = source, order, ends, parent_ends, masks, masses, points, models, norms, P, n, words, enough
     launch("_em_levels", "em_normalise", M * (blocks_for(P) + 1), args, dim=K, dtype=dtype)
     parts, fitted = (cupy.empty((*lead, M, n, row_length(K)), cupy.float64) for lead in ((slices,), ()))
     args = source, order, ends, parent_ends, masks, norms, models, parts, M, P, n, words, slices, enough
@@ -95,7 +101,7 @@ def forward(
     levels = tuple(tuple(map(ready, level)) for level in levels)
     if values is None:
         n, K, dtype, fault = levels[-1][2].shape[1], means.shape[2], weights.dtype, no_fault()
-        rows, centres = load(inputs, *levels[0][:2], fault)
+        rows, centres = load(inputs, levels[0][0], levels[0][1], fault)
         fits = []
         for level in levels:
             rows = fit(n, rows, points, level, prepare(n, rows, level, K, dtype), K, dtype)
@@ -111,9 +117,9 @@ def vjp(
     *inputs, points, levels, fits = residuals
     (M, n), (_, N, K), dtype = levels[-1][2].shape, inputs[1].shape, inputs[0].dtype
     cotangents = tuple(map(ready, (g_weights, g_means, g_covariances)))
-    sources, _ = load(inputs, *levels[0][:2], no_fault())
+    sources, _ = load(inputs, levels[0][0], levels[0][1], no_fault())
     g_rows = cupy.empty((M, n, row_length(K)), cupy.float64)
-    args = fits[-1], levels[-1][3], *cotangents, g_rows, M, n
+    args: Any = fits[-1], levels[-1][3], *cotangents, g_rows, M, n
     launch("_em_levels_vjp", "em_vjp_rows", blocks_for(M * n), args, dim=K, dtype=dtype)
     for level, source, fitted in zip(levels[::-1], (sources, *fits)[-2::-1], fits[::-1], strict=True):
         g_rows = _pull(n, source, points, level, fitted, g_rows, K, dtype)
@@ -124,7 +130,14 @@ def vjp(
 
 
 def _pull(
-    enough: int, source: Any, points: Any, level: tuple[Any, ...], fitted: Any, g_fitted: Any, K: int, dtype: Any
+    enough: int,
+    source: Any,
+    points: Any,
+    level: tuple[Any, ...],
+    fitted: Any,
+    g_fitted: Any,
+    K: int,
+    dtype: Any,
 ) -> Any:
     """Return the gradients of a level's source from those of what it fitted."""
     (M, P), n, words = level[0].shape, level[2].shape[1], level[4].shape[2]
@@ -132,7 +145,7 @@ def _pull(
     masses, models = prepare(enough, source, level, K, dtype)
     length, slices = models.shape[2] + row_length(K) + K, slices_of(M, P, n)
     slopes = cupy.empty((M, n, length + length % 2), cupy.float64)
-    args = models, ends, parent_ends, fitted, g_fitted, slopes, M, n, enough
+    args: Any = models, ends, parent_ends, fitted, g_fitted, slopes, M, n, enough
     launch("_em_levels_vjp", "em_vjp_outputs", blocks_for(M * n), args, dim=K, dtype=dtype)
 
     norms, shared = cupy.empty((M, P, 4), cupy.float64), cupy.empty((M, P), cupy.float64)

@@ -1,7 +1,8 @@
-// From the gradients of a reduced mixture back through its levels of EM; cpu/_em_levels.py and _em_step_vjp.py are twins.
+// From the gradients of a reduced mixture back through its levels of EM; cpu/_em_levels.py and _em_step_vjp.py are the
+// twins.
 //
 // The passes over pairs, `components` (which makes two of them) and `parents`, are bound by FP64: beside the share of
-// em_levels.cu a pair costs about 2 K^2 + 8 K multiplications with additions in each.
+// _em_levels.cu a pair costs about 2 K^2 + 8 K multiplications with additions in each.
 #include "em_blocks.cuh"
 #include "em_slopes.cuh"
 
@@ -43,8 +44,8 @@ extern "C" __global__ void em_vjp_outputs(const Parent* models,     // [M, n]
     write_slopes(models[i], fitted + i * ROW, g_fitted + i * ROW, slopes[i]);
 }
 
-// One thread per component, BLOCK of one sign per block: its gradient, but for what it gets as a parent and through the sum
-// of all weights; and wh wh*, of which `shared` is the part that belongs to that sum.
+// One thread per component, BLOCK of one sign per block: its gradient, but for what it gets as a parent and through the
+// sum of all weights; and in `shared` its wh wh*, a term of that sum's gradient.
 extern "C" __global__ __launch_bounds__(BLOCK) void em_vjp_components(const wide* rows,         // [M, P, ROW]
                                                                       const int* orders,        // [M, P]
                                                                       const int* all_ends,      // [M, 2]
@@ -103,7 +104,8 @@ extern "C" __global__ __launch_bounds__(BLOCK) void em_vjp_parents(const wide* r
                                                                    const wide* norms,        // [M, P, 4]
                                                                    const Slopes* slopes,     // [M, n]
                                                                    wide* parts,              // [slices, M, n, SUMS]
-                                                                   int M, int P, int n, int words, int slices, int enough) {
+                                                                   int M, int P, int n, int words, int slices,
+                                                                   int enough) {
     const int tiles = (n + BLOCK - 1) / BLOCK + 1, slice = blockIdx.x % slices, rest = blockIdx.x / slices;
     const int64 m = rest / tiles;
     const int* ends = all_ends + 2 * m;
@@ -147,7 +149,7 @@ extern "C" __global__ __launch_bounds__(WIDEST) void em_vjp_finish(const wide* r
     const int present = all_ends[2 * m + 1];
     wide* g_rows = all_g_rows + m * P * ROW;
     if (present <= enough) {
-        for (int i = threadIdx.x; i < present * ROW; i += blockDim.x)
+        for (int64 i = threadIdx.x; i < int64(present) * ROW; i += blockDim.x)
             g_rows[int64(order[i / ROW]) * ROW + i % ROW] = g_fitted[m * n * ROW + i];
         return;
     }
@@ -168,7 +170,7 @@ extern "C" __global__ __launch_bounds__(WIDEST) void em_vjp_finish(const wide* r
 
 // One block per mixture: gradients of its components from those of their rows, or the cotangents where it was kept.
 extern "C" __global__ __launch_bounds__(WIDEST) void em_vjp_gradients(const real* weights,    // [M, N]
-                                                                      const int* all_ends,    // [M, 2]: of the first level
+                                                                      const int* all_ends,    // [M, 2]: first level
                                                                       const wide* all_g_rows, // [M, N, ROW]
                                                                       const real* out_weights,  // [M, n]: cotangents
                                                                       const real* out_means,    // [M, n, K]

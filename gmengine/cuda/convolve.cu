@@ -17,23 +17,25 @@ extern "C" __global__ __launch_bounds__(THREADS) void convolve_forward(const rea
                                                                        real* __restrict__ out_weights,  // [B, O, M, D]
                                                                        real* __restrict__ out_means,    // [.., K]
                                                                        real* __restrict__ out_covs,     // [.., K, K]
-                                                                       int I, int N, int O, int M, int slices) {
+                                                                       int I, int N, int D, int products,  // O M
+                                                                       int M, int slices) {
     const Place at;
-    const int64 D = int64(I) * N, Q = int64(O) * M, tiles = (D + LANES - 1) / LANES;
-    const int64 d = blockIdx.x % tiles * LANES + at.lane;
-    const int64 slice = blockIdx.x / tiles % slices, b = blockIdx.x / tiles / slices;
+    const int tiles = (D + LANES - 1) / LANES, d = blockIdx.x % tiles * LANES + at.lane;
+    const int slice = blockIdx.x / tiles % slices, b = blockIdx.x / tiles / slices;
     if (!at.inside || d >= D) return;
+    const int first = int(int64(slice) * products / slices), last = int(int64(slice + 1) * products / slices);
     const int source = max(at.entry, transposed(at.field, at.entry));  // of a covariance the lower triangle counts
-    const real own = at.of(weights, means, covs)[(b * D + d) * at.length + source];
-    const int64 i = d / N, first = slice * Q / slices, last = (slice + 1) * Q / slices;
-    int64 m = first % M;
-    const real* kern = at.of(k_weights, k_means, k_covs) + ((first / M * I + i) * M + m) * at.length + source;
-    real* out = at.of(out_weights, out_means, out_covs) + ((b * Q + first) * D + d) * at.length + at.entry;
+    const real own = at.of(weights, means, covs)[(int64(b) * D + d) * at.length + source];
+    const int64 step = int64(D) * at.length;
+    int m = first % M;
+    const real* kern =
+        at.of(k_weights, k_means, k_covs) + ((int64(first / M) * I + d / N) * M + m) * at.length + source;
+    real* out = at.of(out_weights, out_means, out_covs) + (int64(b) * products + first) * step + int64(d) * at.length + at.entry;
 #pragma unroll 4
-    for (int64 q = first; q < last; ++q) {
+    for (int q = first; q < last; ++q) {
         const real other = __ldg(kern);
         *out = at.weight() ? own * other : own + other;
-        out += D * at.length;
+        out += step;
         kern += at.length;
         if (++m == M) {
             m = 0;

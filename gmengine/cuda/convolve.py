@@ -35,7 +35,7 @@ def forward(
     tiles = blocks_for(I * N, lanes(K))
     slices = _slices(4 * FULL, B * tiles, O * M)
     blocks = B * tiles * slices if O * M else 0
-    args = *data, *kern, *out, I, N, O, M, slices
+    args = *data, *kern, *out, I, N, I * N, O * M, M, slices
     launch("convolve", "convolve_forward", blocks, args, dim=K, dtype=weights.dtype, block=threads(K))
     return out, (data[0], kern[0])
 

@@ -1,5 +1,5 @@
-// What the threads of a block find out together: the best of their values, places in a list. Blocks are whole warps; every
-// thread of the block must call these functions.
+// What the threads of a block find out together: the best of their values, places in a list. Blocks are whole warps,
+// and every thread of the block must call these functions.
 #pragma once
 #include "common.cuh"
 

@@ -113,8 +113,8 @@ __device__ inline bool is_definite(const wide (&c)[TRI]) {
     return definite;
 }
 
-// Makes a covariance of a sum of rho (C + d d^T), and of next to no mass the parent that it started from. To a covariance
-// that rounding has left indefinite a few 2^-50 of its trace are added: see cpu/_em_step.py.
+// Makes a covariance of a sum of rho (C + d d^T), and of next to no mass the parent that it started from. To a
+// covariance that rounding has left indefinite a few 2^-50 of its trace are added: see cpu/_em_step.py.
 __device__ inline void finish_moments(const wide* parent, wide (&row)[ROW]) {
     if (row[W] < SMALLEST) {
         for (int q = 0; q < ROW; ++q) row[q] = parent[q];

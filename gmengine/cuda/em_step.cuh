@@ -1,9 +1,9 @@
-// One step of EM that fits fewer components of one sign to many: what its passes over pairs share. cpu/_em_step.py is the
-// twin, cpu/em.py derives it. As there all of it is `wide`, whatever the dtype.
+// One step of EM that fits fewer components of one sign to many: what its passes over pairs share. cpu/_em_step.py is
+// the twin, cpu/em.py derives it. As there all of it is `wide`, whatever the dtype.
 //
-// Nothing of the pairs is kept: each pass computes a pair's share again, and must get the same bits, or the shares of a
-// component would not add up to 1 where logarithms are large. A compiler chooses from kernel to kernel which products it
-// fuses with sums; so all arithmetic up to a share, and up to a share's slope, is spelt with fma.
+// Nothing of the pairs is kept: each pass computes a pair's share again, and must get the same bits, or the shares of
+// a component would not add up to 1 where logarithms are large. A compiler chooses from kernel to kernel which products
+// it fuses with sums; so all arithmetic up to a share, and up to a share's slope, is spelt with fma.
 #pragma once
 #include "gaussian.cuh"
 
@@ -91,7 +91,8 @@ struct Masks {
     int words;
     // The bits of the places from `place` on, counted from the first one of the sign, as far as they are in its word.
     __device__ uint64 of(int parent, int place) const {
-        return words == 0 ? ~0ull : place / WORD < words ? bits[int64(parent) * words + place / WORD] >> (place % WORD) : 0;
+        if (words == 0) return ~0ull;
+        return place / WORD < words ? bits[int64(parent) * words + place / WORD] >> (place % WORD) : 0;
     }
 };
 
@@ -105,7 +106,8 @@ __device__ inline Record* parents_tile() {
 // Calls each(record) for the parents of its sign that may take the thread's component, in their order. The block has
 // BLOCK components from `place`, counted from the first one of the sign, on. Every thread of the block must call it.
 template <class Record, class Each>
-__device__ inline void over_parents(const Record* records, Range parents, Masks masks, int place, bool mine, Each each) {
+__device__ inline void over_parents(const Record* records, Range parents, Masks masks, int place, bool mine,
+                                    Each each) {
     constexpr int LENGTH = tile_length(sizeof(Record)), GROUPS = BLOCK / WORD;
     __shared__ uint64 bits[LENGTH * GROUPS];
     Record* tile = parents_tile<Record>();

@@ -8,13 +8,13 @@
 #include "hem_parents.cuh"
 
 // A key per component: its sign, its place along the Morton curve, its number.
-__device__ inline uint64 morton_key(const wide* mean, const wide (&low)[K], const wide (&high)[K], wide eps, bool negative,
-                                    int number) {
+__device__ inline uint64 morton_key(const wide* mean, const wide (&low)[K], const wide (&high)[K], wide eps,
+                                    bool negative, int number) {
     constexpr int BITS = K <= 3 ? 10 : K <= 30 ? 30 / K : 1, AXES = K < 30 ? K : 30, SIDE = 1 << BITS;
     int cells[AXES];
     for (int a = 0; a < AXES; ++a) {
         const wide extent = high[a] - low[a], t = extent > 0 ? (mean[a] - low[a]) / extent : 0;
-        const wide cell = floor(SIDE * t + SIDE * 64.0 * eps);  // what is at a cell's border may not fall below by rounding
+        const wide cell = floor(SIDE * t + SIDE * 64.0 * eps);  // the border of a cell is not below it by rounding
         cells[a] = cell >= SIDE ? SIDE - 1 : cell > 0 ? int(cell) : 0;
     }
     uint64 code = 0;
@@ -40,8 +40,8 @@ __device__ inline void sort_keys(uint64* keys, int length) {
     __syncthreads();
 }
 
-// One block per mixture: the plan of a level but for its masks. Its components are those that `listing` names, or the first
-// ones if it does not count; `before` says where either sign of them ends.
+// One block per mixture: the plan of a level but for its masks. Its components are those that `listing` names, or the
+// first ones if it does not count; `before` says where either sign of them ends.
 extern "C" __global__ __launch_bounds__(WIDEST) void hem_order(const wide* all_rows,   // [M, P, ROW]
                                                                const int* listings,    // [M, P]
                                                                const int* before,      // [M, 2]
@@ -51,7 +51,8 @@ extern "C" __global__ __launch_bounds__(WIDEST) void hem_order(const wide* all_r
                                                                int* all_ends,          // [M, 2]
                                                                int* all_parents,       // [M, n]
                                                                int* all_parent_ends,   // [M, 2]
-                                                               int P, int n, int length, int listed, int enough, wide eps) {
+                                                               int P, int n, int length, int listed, int enough,
+                                                               wide eps) {
     GM_SHARED(uint64, shared_keys);
     __shared__ wide scratch[WIDEST / 32];
     __shared__ wide masses[2];
@@ -84,7 +85,8 @@ extern "C" __global__ __launch_bounds__(WIDEST) void hem_order(const wide* all_r
     int padded = 1;
     while (padded < present) padded *= 2;
     for (int p = threadIdx.x; p < padded; p += blockDim.x)
-        keys[p] = p < present ? morton_key(rows + int64(listed_at(p)) * ROW + MU, low, high, eps, p >= positive, p) : ~0ull;
+        keys[p] =
+            p < present ? morton_key(rows + int64(listed_at(p)) * ROW + MU, low, high, eps, p >= positive, p) : ~0ull;
     sort_keys(keys, padded);
     wide* left = all_left + m * P;
     for (int p = threadIdx.x; p < present; p += blockDim.x) {
@@ -111,8 +113,8 @@ extern "C" __global__ __launch_bounds__(WIDEST) void hem_order(const wide* all_r
     choose_parents(left, start, stop, parent_ends[sign] - first, eps, parents + first);
 }
 
-// 64 components of one sign, a word of the masks, per warp: lets every component be taken by the parents within a bound of
-// the divergence KL(i || s), in bits, and by the nearest one.
+// 64 components of one sign, a word of the masks, per warp: lets every component be taken by the parents within a bound
+// of the divergence KL(i || s), in bits, and by the nearest one.
 extern "C" __global__ __launch_bounds__(BLOCK) void hem_masks(const wide* rows,         // [M, P, ROW]
                                                               const int* orders,        // [M, P]
                                                               const int* all_ends,      // [M, 2]

@@ -84,7 +84,14 @@ def _virtual_points(ends: Any) -> Any:
 
 
 def _order_level(
-    enough: int, eps: float, source: Any, listing: Any, before: Any, sizes: tuple[int, int], K: int, dtype: Any
+    enough: int,
+    eps: float,
+    source: Any,
+    listing: Any,
+    before: Any,
+    sizes: tuple[int, int],
+    K: int,
+    dtype: Any,
 ) -> tuple[Any, ...]:
     """Return a level's plan, its masks without a bit; without a listing its components are the first ones."""
     M, (P, n) = source.shape[0], sizes

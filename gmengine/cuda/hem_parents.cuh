@@ -23,8 +23,8 @@ __device__ inline wide mass_left(const wide* left, int start, int stop) {
 }
 
 // Writes `number` of the places start, ..., stop - 1: those that hold the equal-mass quantiles (k + 1/2) / number. A
-// quantile at the border of two components is held by the first. If one component holds several, quantiles of what is left
-// find the missing ones, and so on. Should a mass be no number, the first ones left take their place.
+// quantile at the border of two components is held by the first. If one component holds several, quantiles of what is
+// left find the missing ones, and so on. Should a mass be no number, the first ones left take their place.
 __device__ inline void choose_parents(wide* left, int start, int stop, int number, wide eps, int* parents) {
     for (int missing = number; missing > 0;) {
         const wide mass = mass_left(left, start, stop), tie = 64.0 * eps * mass;

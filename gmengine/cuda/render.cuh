@@ -28,7 +28,7 @@ struct alignas(16) Cell {
 };
 static_assert(sizeof(Cell) == (24 * K + sizeof(real) * (K + TRI + 2) + 15) / 16 * 16, "as in render.py");
 
-// A slope or an offset as a `real` whose square is finite. What is steeper than 2^60 per cell is seen by one cell alone.
+// A slope or an offset as a `real` whose square is finite. What is steeper than 2^60 per cell is seen by one cell.
 __device__ inline real bounded(wide x) {
     constexpr wide most = 1152921504606846976.0;
     return real(x < most ? (x > -most ? x : -most) : most);
@@ -40,7 +40,8 @@ __device__ inline int64 clipped(wide value, int64 upper) {
 }
 
 // Fills `cell` for a component that is a Gaussian; all zeros if its box has no cell.
-__device__ inline void locate(wide amplitude, const real* mean, const real* cov, const Axis* axes, wide cutoff, Cell& cell) {
+__device__ inline void locate(wide amplitude, const real* mean, const real* cov, const Axis* axes, wide cutoff,
+                              Cell& cell) {
     constexpr wide largest = sizeof(real) == 4 ? 1.2676506002282294e30 : 1e300;  // 2^100: sums need room too
     wide a[TRI], beside[K];
     bool meets = true;

@@ -59,16 +59,15 @@ def test_spread_out_mixtures_lose_nothing(dtype, dim):
 
 
 @pytest.mark.parametrize("share", [1e-1, 1e-4, 1e-9])
-@pytest.mark.parametrize("sigma", [0.05, 0.1])
-def test_what_is_left_out_stays_within_the_proved_bound(share, sigma):
-    inputs = spread_out(7, 600, 900, 2, "float64", sigma)
+def test_what_is_left_out_stays_within_the_proved_bound(share):
+    inputs = spread_out(7, 600, 900, 2, "float64", sigma=0.1)
     n = inputs[0].shape[1]
     planned, _ = values_planned(*inputs, few=ALL, slack=np.log2(share / n) - MARGIN)
     size = values_dense(np.abs(inputs[0]), *inputs[1:])
     lost = np.abs(planned - values_dense(*inputs))
     rounding = tolerances.tolerance("sum", "float64", size=n)
     assert np.all(lost <= (2.0**-MARGIN * share + rounding) * size + np.finfo(np.float64).tiny)
-    assert np.any(lost > rounding * size)  # something was left out
+    assert np.any(lost > rounding * size)  # else nothing was left out, and nothing tested
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

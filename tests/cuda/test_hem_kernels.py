@@ -50,7 +50,7 @@ def test_hem_to_one_component_agrees_with_the_cpu(cuda, dim):
 
 
 def on_a_lattice(dtype, signed, dim=2):
-    """Equal components whose means, masses and divergences tie: neighbours are exactly at the bound of the divergence."""
+    """Equal components whose means, masses and divergences tie: neighbours are at the bound of the divergence."""
     x = np.stack(np.meshgrid(*[2 * np.arange(9.0)] * dim), axis=-1).reshape(1, -1, dim)
     weights = np.full((1, x.shape[1]), 0.1)
     if signed:
@@ -73,7 +73,9 @@ def test_hem_breaks_ties_of_a_lattice_as_the_cpu_does(cuda, n, signed, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_hem_breaks_ties_of_copies_as_the_cpu_does(cuda, dtype):
-    weights, means, covariances = (np.repeat(a, 4, axis=1) for a in mixtures(2, 20, 3, dtype, np.random.default_rng(3)))
+    weights, means, covariances = (
+        np.repeat(a, 4, axis=1) for a in mixtures(2, 20, 3, dtype, np.random.default_rng(3))
+    )
     weights = (np.sign(weights) / 3).astype(dtype)
     for n in (5, 30, 60):
         same_plan(cuda, (weights, means, covariances), n)
