@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from bench.harness import write_json
-from gmengine.cpu.evaluate import forward, values_dense, values_planned
+from gmengine.cpu._values import values_dense, values_planned
+from gmengine.cpu.evaluate import forward
 
 SIZES = (
     (2, 10_000, 65_536, (0.003, 0.01, 0.03, 0.1)),

@@ -16,8 +16,9 @@ SCRATCH = 1 << 28
 
 
 def chunks(M: int, bytes_per_mixture: int) -> Iterator[tuple[int, int]]:
-    """Yield (first, number) of mixtures that fit into the scratch memory together."""
-    size = max(1, min(M, SCRATCH // bytes_per_mixture))
+    """Yield (first, number) of mixtures that fit into the scratch memory together: all but the last the same."""
+    most = max(1, SCRATCH // bytes_per_mixture)
+    size = -(-M // max(1, -(-M // most))) or 1
     for start in range(0, M, size):
         yield start, min(size, M - start)
 

@@ -30,7 +30,8 @@ extern "C" __global__ __launch_bounds__(THREADS) void convolve_forward(const rea
     int m = first % M;
     const real* kern =
         at.of(k_weights, k_means, k_covs) + ((int64(first / M) * I + d / N) * M + m) * at.length + source;
-    real* out = at.of(out_weights, out_means, out_covs) + (int64(b) * products + first) * step + int64(d) * at.length + at.entry;
+    real* out = at.of(out_weights, out_means, out_covs) + (int64(b) * products + first) * step;
+    out += int64(d) * at.length + at.entry;
 #pragma unroll 4
     for (int q = first; q < last; ++q) {
         const real other = __ldg(kern);

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gmengine.cpu._tiles import MARGIN
-from gmengine.cpu.evaluate import LEAST_COMPONENTS, LEAST_POINTS, forward, values_dense, values_planned
+from gmengine.cpu._values import LEAST_COMPONENTS, LEAST_POINTS, values_dense, values_planned
+from gmengine.cpu.evaluate import forward
 from gmengine.errors import NotPositiveDefinite
 from gmengine.testing import assert_close, tolerances
 from gmengine.testing import strategies as gms

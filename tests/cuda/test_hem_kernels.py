@@ -49,21 +49,22 @@ def test_hem_to_one_component_agrees_with_the_cpu(cuda, dim):
     compare(cuda("hem"), (*inputs, same_plan(cuda, inputs, 1)), rng, size=70)
 
 
-def on_a_lattice(dtype, signed, dim=2):
+def on_a_lattice(dtype, signed, scale, dim=2):
     """Equal components whose means, masses and divergences tie: neighbours are at the bound of the divergence."""
-    x = np.stack(np.meshgrid(*[2 * np.arange(9.0)] * dim), axis=-1).reshape(1, -1, dim)
+    x = scale * np.stack(np.meshgrid(*[2 * np.arange(9.0)] * dim), axis=-1).reshape(1, -1, dim)
     weights = np.full((1, x.shape[1]), 0.1)
     if signed:
         weights[:, ::3] *= -1
-    covariances = np.broadcast_to(np.eye(dim), (1, x.shape[1], dim, dim)).copy()
+    covariances = np.broadcast_to(scale**2 * np.eye(dim), (1, x.shape[1], dim, dim)).copy()
     return weights.astype(dtype), x.astype(dtype), covariances.astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 0.7, 1 / 3])
 @pytest.mark.parametrize("n", [4, 27, 60])
-def test_hem_breaks_ties_of_a_lattice_as_the_cpu_does(cuda, n, signed, dtype):
-    inputs = on_a_lattice(dtype, signed)
+def test_hem_breaks_ties_of_a_lattice_as_the_cpu_does(cuda, n, scale, signed, dtype):
+    inputs = on_a_lattice(dtype, signed, scale)
     held, _ = twin.plan_and_forward(*inputs, n)
     got = cuda("hem").plan(*on_gpu(inputs), n)
     agree("exact", got[0], held[0], size=1)  # the levels above start from sums, which tie no more

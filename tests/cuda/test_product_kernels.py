@@ -4,7 +4,7 @@ from math import prod
 
 import numpy as np
 import pytest
-from twins import agree, compare, cotangent, mixtures, on_cpu, on_gpu
+from twins import compare, cotangent, mixtures, on_cpu, on_gpu
 
 from gmengine.cpu import product as twin
 from gmengine.deferred import deferred_checks
@@ -166,11 +166,9 @@ def test_the_operand_and_its_first_component_without_a_density_are_named(cuda):
     inputs = operands(SAME, (5, 140), 2, "float32", rng, absent=0.0)
     inputs[5][1, 133], inputs[5][2, 0] = -np.eye(2), np.nan
     options, finished = {"batches": SAME, "form": "product"}, []
-    for kind, match in ((NotPositiveDefinite, r"\(b\): covariance of component \[1, 133\] is not positive"),):
-        with pytest.raises(kind, match=f"product {match}"):
-            cuda("product").forward(*on_gpu(inputs), **options)
-        with pytest.raises(kind, match=f"product {match}"):
-            twin.forward(*inputs, **options)
+    for house, args in ((cuda("product"), on_gpu(inputs)), (twin, inputs)):
+        with pytest.raises(NotPositiveDefinite, match=r"product \(b\): covariance of component \[1, 133\]"):
+            house.forward(*args, **options)
     inputs[1][2, 4, 1] = np.inf
 
     def block():
@@ -230,5 +228,3 @@ def test_every_kernel_of_forms_is_launched_and_none_for_what_nobody_needs(cuda):
         "product_gradient": 1,
         "product_total": 1,
     }
-    want, _ = twin.forward(*inputs, batches=SAME, form="product")
-    agree("solve", cuda("product").forward(*on_gpu(inputs), batches=SAME, form="product")[0], want, size=6)
