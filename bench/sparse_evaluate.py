@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from bench.harness import write_json
-from gmengine.cpu._values import values_dense, values_planned
+from gmengine.cpu._values import values_planned
+from gmengine.cpu.evaluate import _every_pair as values_dense
 from gmengine.cpu.evaluate import forward
 
 SIZES = (

@@ -124,7 +124,8 @@ def shares(p: Pairs, shape: tuple[int, int]) -> tuple[float, float]:
 
 def overhead(m: gm.Mixture) -> float:
     """Return the time of sorting points and bounding components per block of 64, by that of all pairs: one core."""
-    from gmengine.cpu._values import values_dense, values_planned
+    from gmengine.cpu._values import values_planned
+    from gmengine.cpu.evaluate import _every_pair as values_dense
 
     weights, means, covariances = (a[None].astype(np.float32) for a in m.arrays)
     inputs = weights, means, covariances, means

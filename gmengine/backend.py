@@ -85,7 +85,11 @@ def to_device(array: Array, device: str) -> Array:
         If the device's name is unknown, or CuPy or a GPU is missing; the message says what to install.
     """
     if device == "cpu":
-        return array if isinstance(array, np.ndarray) else sys.modules["cupy"].asnumpy(array)
+        if isinstance(array, np.ndarray):
+            return array
+        if array_api_compat.is_cupy_array(array):
+            return sys.modules["cupy"].asnumpy(array)
+        return np.from_dlpack(array)  # another library's that lies on the CPU
     name, _, index = device.partition(":")
     if name != "cuda" or not (index.isdecimal() or index == ""):
         raise BackendError(f"expected the device 'cpu', 'cuda' or 'cuda:<index>', got {device!r}")

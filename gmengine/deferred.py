@@ -26,7 +26,7 @@ class Checks:
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Array, Judge]] = []
-        self._arriving: list[Callable[[], np.ndarray]] | None = None
+        self._arriving: list[tuple[Callable[[], np.ndarray], Judge]] = []
 
     def add(self, values: Array, judge: Judge) -> None:
         """Let one more wait."""
@@ -34,9 +34,10 @@ class Checks:
 
     def fetch(self) -> None:
         """Start to copy the values to the host, behind what the GPU has been given so far, without waiting."""
-        if self._waiting and self._arriving is None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
             start_copy = import_module("gmengine.cuda._transfer").start_copy
-            self._arriving = [start_copy(values) for values, _ in self._waiting]
+            self._arriving += [(start_copy(values), judge) for values, judge in waiting]
 
     def settle(self) -> None:
         """Wait for the values and call every judge, in the order of the calls of `check`; once.
@@ -47,10 +48,9 @@ class Checks:
             Whatever the first failing check would have raised.
         """
         self.fetch()
-        waiting, arriving = self._waiting, self._arriving or []
-        self._waiting, self._arriving = [], None
-        for (_, judge), arrived in zip(waiting, arriving, strict=True):
-            judge(arrived())
+        arriving, self._arriving = self._arriving, []
+        for values, judge in [(wait(), judge) for wait, judge in arriving]:
+            judge(values)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The two ways of `evaluate` to values: every pair, or only what blocks of points feel (`_tiles`)."""
+"""Values of large, spread-out mixtures: what no point of a block can feel is left out (`_tiles`)."""
 
 import math
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gmengine.cpu._compile import helper, n_slices, threaded
-from gmengine.cpu._component_rows import flat, new_rows, start
+from gmengine.cpu._component_rows import flat, start
 from gmengine.cpu._gaussian import SOUND, raise_faults
 from gmengine.cpu._pairs import block_range, load_points, new_lanes, pair_values, zeros_like_pairs
 from gmengine.cpu._rows import LANES
@@ -44,7 +44,7 @@ class Plan(NamedTuple):
 
 
 @helper
-def _dense_slice(rows, n, points, s, slices, x, sums, totals, values, like):
+def dense_slice(rows, n, points, s, slices, x, sums, totals, values, like):
     """Set the values of slice s of one mixture's points, all components counted."""
     length, lower, upper = block_range(points.shape[0], s, slices)
     for first in range(lower, upper, length):
@@ -53,23 +53,6 @@ def _dense_slice(rows, n, points, s, slices, x, sums, totals, values, like):
         pair_values(rows, n, x, filled, sums, totals, like)
         for i in range(first, last):
             values[i] = totals[0, i - first]
-
-
-@threaded
-def _forward(worker, workers, slices, mixture, points, values, faults, like):
-    """A task is one slice of one mixture's points; faults (tasks, 2)."""
-    weights, means, covariances = mixture
-    mean, _, amp = like
-    M, N = weights.shape
-    index, peaks, rows = np.empty(N, np.int64), np.empty(N), new_rows(N, like)
-    x, sums, totals = new_lanes(mean), new_lanes(amp), np.empty((1, LANES))
-    for task in range(worker, M * slices, workers):
-        m, s = task // slices, task % slices
-        n, fault, where = start(weights[m], means[m], covariances[m], index, peaks, rows, like)
-        faults[task, 0], faults[task, 1] = fault, where
-        if fault != SOUND:
-            continue
-        _dense_slice(rows, n, points[m], s, slices, x, sums, totals, values[m], like)
 
 
 @threaded
@@ -107,7 +90,7 @@ def _forward_planned(worker, workers, slices, points, plan, values, slack, vanis
         m, s = task // slices, task % slices
         rows, n, order = plan.rows[m], plan.counts[m], plan.order[m]
         if not plan.sparse[m]:
-            _dense_slice(rows, n, points[m], s, slices, x, sums, totals, values[m], like)
+            dense_slice(rows, n, points[m], s, slices, x, sums, totals, values[m], like)
             continue
         groups, blocks = groups_of(plan.groups, m), (P + TILE - 1) // TILE
         for first in range(s * blocks // slices * TILE, (s + 1) * blocks // slices * TILE, TILE):
@@ -142,15 +125,3 @@ def values_planned(weights, means, covariances, points, few=SPARSE, slack=None):
     values = np.empty((M, P), dtype)
     _forward_planned(M * slices, slices, points, plan, values, *args)
     return values, plan.sparse
-
-
-def values_dense(weights, means, covariances, points):
-    """Return values (M, P), every pair computed."""
-    M, P, K = points.shape
-    slices = n_slices(M, P)
-    values = np.empty((M, P), weights.dtype)
-    faults = np.zeros((M * slices, 2), np.int64)
-    like = zeros_like_pairs(K, 1, weights.dtype)
-    _forward(M * slices, slices, flat(weights, means, covariances), points, values, faults, like)
-    raise_faults("evaluate", faults[::slices], covariances)
-    return values

@@ -8,18 +8,47 @@ import numpy as np
 
 from gmengine.cpu._compile import helper, n_slices, ready, threaded
 from gmengine.cpu._component_rows import flat, new_rows, start
-from gmengine.cpu._gaussian import SCALE, write_component_gradient
+from gmengine.cpu._gaussian import SCALE, SOUND, raise_faults, write_component_gradient
 from gmengine.cpu._pairs import block_range, load_points, new_lanes, pair_slopes, zeros_like_pairs
 from gmengine.cpu._rows import LANES
 from gmengine.cpu._tuples import as_double, n_packed
-from gmengine.cpu._values import LEAST_COMPONENTS, LEAST_POINTS, values_dense, values_planned
+from gmengine.cpu._values import LEAST_COMPONENTS, LEAST_POINTS, dense_slice, values_planned
+
+
+@threaded
+def _forward(worker, workers, slices, mixture, points, values, faults, like):
+    """A task is one slice of one mixture's points; faults (tasks, 2)."""
+    weights, means, covariances = mixture
+    mean, _, amp = like
+    M, N = weights.shape
+    index, peaks, rows = np.empty(N, np.int64), np.empty(N), new_rows(N, like)
+    x, sums, totals = new_lanes(mean), new_lanes(amp), np.empty((1, LANES))
+    for task in range(worker, M * slices, workers):
+        m, s = task // slices, task % slices
+        n, fault, where = start(weights[m], means[m], covariances[m], index, peaks, rows, like)
+        faults[task, 0], faults[task, 1] = fault, where
+        if fault != SOUND:
+            continue
+        dense_slice(rows, n, points[m], s, slices, x, sums, totals, values[m], like)
+
+
+def _every_pair(weights, means, covariances, points):
+    """Return values (M, P), every pair computed."""
+    M, P, K = points.shape
+    slices = n_slices(M, P)
+    values = np.empty((M, P), weights.dtype)
+    faults = np.zeros((M * slices, 2), np.int64)
+    like = zeros_like_pairs(K, 1, weights.dtype)
+    _forward(M * slices, slices, flat(weights, means, covariances), points, values, faults, like)
+    raise_faults("evaluate", faults[::slices], covariances)
+    return values
 
 
 def forward(weights, means, covariances, points):
     """Evaluate mixtures (M, N) at their points (M, P, K); returns (values (M, P), residuals)."""
     inputs = ready(weights), ready(means), ready(covariances), ready(points)
     large = weights.shape[1] >= LEAST_COMPONENTS and points.shape[1] >= LEAST_POINTS
-    return values_planned(*inputs)[0] if large else values_dense(*inputs), inputs
+    return values_planned(*inputs)[0] if large else _every_pair(*inputs), inputs
 
 
 @threaded

@@ -57,7 +57,9 @@ def launch(
         raise OverflowError(f"{kernel}: {blocks} blocks are more than a grid can have")
     name = np.dtype(dtype).name
     values = tuple(_argument(kernel, i, a, name) for i, a in enumerate(args))
-    function = _function(file, kernel, dim, name, tuple(sorted(defines.items())), shared)
+    more = shared if shared > _SMALL_SHARED else 0
+    device = next(a.device.id for a in values if isinstance(a, cupy.ndarray))
+    function = _function(file, kernel, dim, name, tuple(sorted(defines.items())), more, device)
     function((blocks,), (block,), values, shared_mem=shared)
     launches[kernel] += 1
 
@@ -69,12 +71,16 @@ def _argument(kernel: str, position: int, value: Any, dtype: str) -> Any:
         if value.dtype.kind == "f" and value.dtype.name not in (dtype, "float64"):
             raise DTypeError(f"{kernel}: argument {position} is {value.dtype}, expected {dtype} or float64")
         return value
-    if isinstance(value, bool | int | np.integer):
+    if isinstance(value, bool | np.bool_ | int | np.integer):
         number = int(value)
-        if not -(2**31) <= number < 2**31:
+        if not -(2**31) <= number < 2**31 - 4096:  # kernels round sizes up to whole blocks
             raise OverflowError(f"{kernel}: argument {position}, {number}, does not fit into 32 bits")
         return np.int32(number)  # a Python int would be passed as 64 bits
-    return np.float64(value)
+    if isinstance(value, float | np.floating):
+        return np.float64(value)
+    raise DTypeError(
+        f"{kernel}: argument {position} is neither an array nor a number but {type(value).__name__}"
+    )
 
 
 @cache
@@ -83,11 +89,19 @@ def _module(file: str, dim: int, dtype: str, defines: tuple[tuple[str, int], ...
     return cupy.RawModule(code=_source.source(file), options=options)
 
 
+@cache
 def _function(
-    file: str, kernel: str, dim: int, dtype: str, defines: tuple[tuple[str, int], ...], shared: int
+    file: str,
+    kernel: str,
+    dim: int,
+    dtype: str,
+    defines: tuple[tuple[str, int], ...],
+    shared: int,
+    device: int,
 ) -> Any:
+    """Return the kernel, allowed on this device to have so much dynamic shared memory (0: what all may have)."""
     function = _module(file, dim, dtype, defines).get_function(kernel)
-    if shared > _SMALL_SHARED and function.max_dynamic_shared_size_bytes < shared:
+    if shared:
         function.max_dynamic_shared_size_bytes = shared
     return function
 

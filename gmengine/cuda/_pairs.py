@@ -29,15 +29,18 @@ def points_per_thread(M: int, P: int, most: int) -> int:
     return most if M * blocks_for(P, most * BLOCK) >= FULL else 1
 
 
-def deal(M: int, N: int, P: int) -> tuple[int, int, int, int]:
-    """Return (blocks, width, slices, slots) of a pass that gathers, for every component, moments over the points.
+def deal(M: int, N: int, P: int) -> tuple[int, int, int]:
+    """Return (blocks, width, slices) of a pass that gathers, for every component, moments over the points.
 
-    A block takes `width` components and one of `slices` slices of the points; moments have `slots` parts to be added.
+    A block takes one of `slices` slices of the points and `width` components: the largest power of two, 2 to the size
+    of a block, of which at most an eighth has nothing to do. The moments of the slices are to be added.
     """
-    width = min(BLOCK, 1 << max(N - 1, 0).bit_length())
+    width = BLOCK
+    while width > 2 and blocks_for(N, width) * width > 1.125 * N:
+        width //= 2
     tiles = M * blocks_for(N, width)
     slices = max(1, min(blocks_for(P, 4 * BLOCK), FULL // max(tiles, 1)))
-    return tiles * slices, width, slices, slices * (BLOCK // width)
+    return tiles * slices, width, slices
 
 
 def n_moments(K: int, amplitudes: int) -> int:

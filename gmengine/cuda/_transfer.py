@@ -8,6 +8,9 @@ from typing import Any
 import cupy
 import numpy as np
 
+_in_flight: list[tuple[Any, Any]] = []
+"""Events and the pinned memory that is theirs until they have happened, also if nobody waits for them."""
+
 
 def start_copy(array: Any) -> Callable[[], np.ndarray]:
     """Start to copy a C-contiguous array into pinned memory; return what waits for it and returns it.
@@ -22,6 +25,8 @@ def start_copy(array: Any) -> Callable[[], np.ndarray]:
         array.get(out=target, blocking=False)
         arrived = cupy.cuda.Event(disable_timing=True)
         arrived.record()
+    _in_flight[:] = [(event, owned) for event, owned in _in_flight if not event.done]
+    _in_flight.append((arrived, memory))
 
     def wait() -> np.ndarray:
         arrived.synchronize()

@@ -23,7 +23,7 @@ extern "C" __global__ __launch_bounds__(BLOCK) void tree_plan(const real* all_we
                                                               int64* first_fault, int start, int N, int n, int size,
                                                               int per_node, int in_shared, wide eps) {
     GM_SHARED(uint64, shared_keys);
-    __shared__ Levels levels;
+    __shared__ Board board;
     const int64 b = blockIdx.x, m = start + b;
     const real *weights = all_weights + m * N, *means = all_means + m * N * K, *covs = all_covs + m * N * K * K;
     int *order = all_order + m * N, *children = all_children + m * (N - 1) * 2, *leaves = all_leaves + m * (N - 1);
@@ -34,7 +34,7 @@ extern "C" __global__ __launch_bounds__(BLOCK) void tree_plan(const real* all_we
     const Selection selection{all_selected + m * n, counts + b * n, priorities + b * n};
 
     const bool faulty = report_components(weights, means, covs, m, N, first_fault);
-    const Box box = bounding_box(weights, means, N);
+    const Box box = bounding_box(weights, means, N, board);
     for (int i = threadIdx.x; i < size; i += BLOCK)
         keys[i] = i < N && weights[i] != 0 && !faulty ? morton_key(weights[i], means + int64(i) * K, box, eps, i) : NO_KEY;
     sort_keys(keys, size);
@@ -46,13 +46,13 @@ extern "C" __global__ __launch_bounds__(BLOCK) void tree_plan(const real* all_we
         positives[m] = min(positive, present);
         if (two_signs) report_tree(first_fault, m, 1, -1, N, TWO_SIGNS);
     }
-    build_trees(keys, min(positive, present), present, children, leaves, levels, list);
+    build_trees(keys, min(positive, present), present, children, leaves, board.levels, list);
 
     int n_selected = present;
     if (present <= n) {
-        keep_all(weights, order, present, N, list, selection);
+        keep_all(weights, order, present, N, list, selection, board.counts);
     } else {
-        find_masses(weights, order, tree, levels, list, masses + b * N);
+        find_masses(weights, order, tree, board.levels, list, masses + b * N);
         n_selected = select_nodes(tree, masses + b * N, positive, present, per_node, n, eps, selection);
     }
     if (threadIdx.x < WARP) finish_selection(selection, n_selected, n, offsets);

@@ -9,7 +9,8 @@ extern "C" __global__ __launch_bounds__(BLOCK) void adam_update(const real* para
                                                                 real* new_first,     // [count]
                                                                 real* new_second,    // [count]
                                                                 int64* first_fault, int place, int count, wide rate,
-                                                                wide beta1, wide beta2, wide rest1, wide rest2, wide eps) {
+                                                                wide beta1, wide beta2,
+                                                                wide rest1, wide rest2, wide eps) {
     const int64 i = thread_id();
     if (i >= count) return;
     const wide g = grads[i];

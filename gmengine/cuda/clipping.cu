@@ -1,8 +1,8 @@
 // The joint norm of all gradients, and gradients scaled by it. Every gradient is read twice and written once.
 #include "gradients.cuh"
 
-// Squares of numbers beyond LARGE or below 1 / LARGE may overflow or vanish even in float64: they are summed in units of
-// their own (Blue, 1978), of which the largest that occurs counts.
+// Squares of numbers beyond LARGE or below 1 / LARGE may overflow or vanish even in float64: they are summed in
+// units of their own (Blue, 1978), of which the largest that occurs counts.
 constexpr wide LARGE = 0x1p500, UNIT = 0x1p600, INVERSE = 0x1p-600;
 
 // Each block sums a share of one gradient.

@@ -1,19 +1,22 @@
 // Convolution and its gradients; cpu/convolve.py derives them. The product of data component d = n + N i and kernel
-// component q = (o, m) is component (b, q, d) of the result [B, O, M, D], D = I N. Both kernels are bound by bytes: forward
-// writes every number once, vjp reads every cotangent once, whichever gradients are asked for; the rest is of the size of
-// the factors, or at most a quarter of the cotangents (the totals of slices, which a large cache keeps).
+// component q = (o, m) is component (b, q, d) of the result [B, O, M, D], D = I N. Both kernels are bound by bytes:
+// forward writes every number once, vjp reads every cotangent once, whichever gradients are asked for; the rest is
+// of the size of the factors, or at most a quarter of the cotangents (the totals of slices, which a large cache
+// keeps).
 #include "fields.cuh"
 
 constexpr int PAIRS = 8;        // (b, n) per thread of vjp: loads that are under way together
 constexpr int PITCH = LANES + 1;
+// blocks of vjp per multiprocessor: registers for two at K = 3
+constexpr int RESIDENT = THREADS < 832 ? 832 / THREADS : 1;
 
 // LANES data components and one slice of the kernel components per block: a thread reads its number of the data once.
 extern "C" __global__ __launch_bounds__(THREADS) void convolve_forward(const real* __restrict__ weights,    // [B, I, N]
                                                                        const real* __restrict__ means,      // [.., K]
-                                                                       const real* __restrict__ covs,       // [.., K, K]
+                                                                       const real* __restrict__ covs,  // [.., K, K]
                                                                        const real* __restrict__ k_weights,  // [O, I, M]
                                                                        const real* __restrict__ k_means,    // [.., K]
-                                                                       const real* __restrict__ k_covs,     // [.., K, K]
+                                                                       const real* __restrict__ k_covs,  // [.., K, K]
                                                                        real* __restrict__ out_weights,  // [B, O, M, D]
                                                                        real* __restrict__ out_means,    // [.., K]
                                                                        real* __restrict__ out_covs,     // [.., K, K]
@@ -45,10 +48,10 @@ extern "C" __global__ __launch_bounds__(THREADS) void convolve_forward(const rea
     }
 }
 
-// One input channel i, one tile of the pairs (b, n), and one slice of the kernel components per block. A thread adds its
-// number up over q for each of its pairs, which gives the data's gradient, and for each q over its pairs, which the block
-// adds up to the kernel's. Products with an absent factor are not read.
-extern "C" __global__ __launch_bounds__(THREADS) void convolve_vjp(const real* __restrict__ weights,    // [B, I, N]
+// One input channel i, one tile of the pairs (b, n), and one slice of the kernel components per block. A thread
+// adds its number up over q for each of its pairs, which gives the data's gradient, and for each q over its pairs,
+// which the block adds up to the kernel's. Products with an absent factor are not read.
+extern "C" __global__ __launch_bounds__(THREADS, RESIDENT) void convolve_vjp(const real* __restrict__ weights,  // [B, I, N]
                                                                    const real* __restrict__ k_weights,  // [O, I, M]
                                                                    const real* __restrict__ g_weights,  // [B, O, M, I, N]
                                                                    const real* __restrict__ g_means,    // [.., K]
@@ -56,7 +59,7 @@ extern "C" __global__ __launch_bounds__(THREADS) void convolve_vjp(const real* _
                                                                    real* d_weights,      // [B, I, N], if slices is 1
                                                                    real* d_means,        // [.., K]
                                                                    real* d_covs,         // [.., K, K]
-                                                                   wide* data_totals,    // [slices, B I N ENTRIES], if not
+                                                                   wide* data_totals,  // [slices, B I N ENTRIES], if not
                                                                    wide* kernel_totals,  // [tiles, O I M ENTRIES]
                                                                    int pairs,            // B N
                                                                    int I, int N, int products,  // O M

@@ -184,15 +184,13 @@ __device__ inline void vjp_components(const Row<EXTRA<ORDER>>* rows, const real*
         }
         for (int q = 0; q < SUMS<ORDER>; ++q) totals[q] += sums[q];
     }
-    if (d.component < N)
-        for (int q = 0; q < SUMS<ORDER>; ++q)
-            moments[(d.slot * (int64(M) * N) + component) * SUMS<ORDER> + q] = totals[q];
+    store_moments(totals, d, M, N, moments);
 }
 
 extern "C" __global__ __launch_bounds__(BLOCK) void derivatives_vjp_components_1(const Row<EXTRA<1>>* rows,  // [M, N]
                                                                                  const real* points,  // [M, P, K]
                                                                                  const real* g,       // [M, P, K]
-                                                                                 wide* moments,  // [slots, M N, SUMS]
+                                                                                 wide* moments,  // [slices, M N, SUMS]
                                                                                  int M, int N, int P, int width,
                                                                                  int slices) {
     vjp_components<1>(rows, points, g, moments, M, N, P, width, slices);
@@ -206,17 +204,17 @@ extern "C" __global__ __launch_bounds__(BLOCK) void derivatives_vjp_components_2
     vjp_components<2>(rows, points, g, moments, M, N, P, width, slices);
 }
 
-// One thread per component adds up the slots, in their order.
+// One thread per component adds up the slices, in their order.
 template <int ORDER>
 __device__ inline void finish(const real* weights, const Row<EXTRA<ORDER>>* rows, const wide* peaks,
                               const wide* moments, real* g_weights, real* g_means, real* g_covs, int M, int N,
-                              int slots) {
+                              int slices) {
     const int64 i = thread_id(), count = int64(M) * N;
     if (i >= count) return;
     wide sums[SUMS<ORDER>] = {};
     const wide nothing[K] = {}, amplitude = wide(weights[i]) * peaks[i];
     if (weights[i] != 0)  // an absent component's moments are those of a constant
-        for (int s = 0; s < slots; ++s)
+        for (int s = 0; s < slices; ++s)
             for (int q = 0; q < SUMS<ORDER>; ++q) sums[q] += moments[(s * count + i) * SUMS<ORDER> + q];
     g_weights[i] = real(peaks[i] * sums[0]);
     for (int q = 0; q < SUMS<ORDER>; ++q) sums[q] *= amplitude;
@@ -227,16 +225,16 @@ __device__ inline void finish(const real* weights, const Row<EXTRA<ORDER>>* rows
 extern "C" __global__ void derivatives_finish_1(const real* weights,        // [M N]
                                                 const Row<EXTRA<1>>* rows,  // [M N]
                                                 const wide* peaks,          // [M N]
-                                                const wide* moments,        // [slots, M N, SUMS]
+                                                const wide* moments,        // [slices, M N, SUMS]
                                                 real* g_weights,            // [M N]
                                                 real* g_means,              // [M N, K]
                                                 real* g_covs,               // [M N, K, K]
-                                                int M, int N, int slots) {
-    finish<1>(weights, rows, peaks, moments, g_weights, g_means, g_covs, M, N, slots);
+                                                int M, int N, int slices) {
+    finish<1>(weights, rows, peaks, moments, g_weights, g_means, g_covs, M, N, slices);
 }
 
 extern "C" __global__ void derivatives_finish_2(const real* weights, const Row<EXTRA<2>>* rows, const wide* peaks,
                                                 const wide* moments, real* g_weights, real* g_means, real* g_covs,
-                                                int M, int N, int slots) {
-    finish<2>(weights, rows, peaks, moments, g_weights, g_means, g_covs, M, N, slots);
+                                                int M, int N, int slices) {
+    finish<2>(weights, rows, peaks, moments, g_weights, g_means, g_covs, M, N, slices);
 }

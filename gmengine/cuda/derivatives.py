@@ -45,13 +45,13 @@ def vjp(residuals: Any, g_values: Any, needs: tuple[bool, ...]) -> tuple[Any, ..
         args = rows, points, g_values, grads[3], N, P
         launch("derivatives", f"derivatives_vjp_points_{order}", M * blocks_for(P), args, dim=K, dtype=dtype)
     if any(needs[:3]):
-        blocks, width, slices, slots = deal(M, N, P)
+        blocks, width, slices = deal(M, N, P)
         sums = n_moments(K, 1) + (K * (K + 1) // 2 if order == 2 else 0)
-        moments = cupy.empty((slots, M * N, sums), cupy.float64)
+        moments = cupy.empty((slices, M * N, sums), cupy.float64)
         grads[:3] = [cupy.empty_like(a) for a in (weights, means, covariances)]
         gathers: Any = rows, points, g_values, moments, M, N, P, width, slices
         launch("derivatives", f"derivatives_vjp_components_{order}", blocks, gathers, dim=K, dtype=dtype)
-        finishes: Any = weights, rows, peaks, moments, *grads[:3], M, N, slots
+        finishes: Any = weights, rows, peaks, moments, *grads[:3], M, N, slices
         launch("derivatives", f"derivatives_finish_{order}", blocks_for(M * N), finishes, dim=K, dtype=dtype)
     return tuple(grad if need else None for grad, need in zip(grads, needs, strict=True))
 

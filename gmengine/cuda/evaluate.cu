@@ -88,7 +88,7 @@ extern "C" __global__ __launch_bounds__(BLOCK) void evaluate_vjp_points_2(const 
 extern "C" __global__ __launch_bounds__(BLOCK) void evaluate_vjp_components(const Row<1>* rows,  // [M, N]
                                                                             const real* points,  // [M, P, K]
                                                                             const real* g,       // [M, P]
-                                                                            wide* moments,  // [slots, M N, MOMENTS]
+                                                                            wide* moments,  // [slices, M N, MOMENTS]
                                                                             int M, int N, int P, int width, int slices) {
     __shared__ Point<1> tile[TILE];
     const Deal d = deal(N, P, width, slices);
@@ -100,25 +100,24 @@ extern "C" __global__ __launch_bounds__(BLOCK) void evaluate_vjp_components(cons
     };
     wide totals[MOMENTS<1>];
     component_slopes<1>(row, d.lane, d.lanes, d.first, d.last, tile, load, totals);
-    if (d.component < N)
-        for (int q = 0; q < MOMENTS<1>; ++q) moments[(d.slot * (int64(M) * N) + c) * MOMENTS<1> + q] = totals[q];
+    store_moments(totals, d, M, N, moments);
 }
 
-// One thread per component adds up the slots, in their order.
+// One thread per component adds up the slices, in their order.
 extern "C" __global__ void evaluate_finish(const real* weights,   // [M N]
                                            const Row<1>* rows,    // [M N]
                                            const wide* peaks,     // [M N]
-                                           const wide* moments,   // [slots, M N, MOMENTS]
+                                           const wide* moments,   // [slices, M N, MOMENTS]
                                            real* g_weights,       // [M N]
                                            real* g_means,         // [M N, K]
                                            real* g_covs,          // [M N, K, K]
-                                           int M, int N, int slots) {
+                                           int M, int N, int slices) {
     const int64 i = thread_id(), count = int64(M) * N;
     if (i >= count) return;
     wide sums[MOMENTS<1>] = {};
     const wide nothing[K] = {};
     if (weights[i] != 0)  // an absent component's moments are those of a constant
-        for (int s = 0; s < slots; ++s)
+        for (int s = 0; s < slices; ++s)
             for (int q = 0; q < MOMENTS<1>; ++q) sums[q] += moments[(s * count + i) * MOMENTS<1> + q];
     g_weights[i] = real(peaks[i] * sums[0]);
     const wide h = wide(rows[i].amplitude[0]) * sums[0];

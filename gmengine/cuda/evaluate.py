@@ -48,12 +48,12 @@ def vjp(residuals: Any, g_values: Any, needs: tuple[bool, ...]) -> tuple[Any, ..
         blocks = M * blocks_for(P, each * BLOCK)
         launch("evaluate", f"evaluate_vjp_points_{each}", blocks, args, dim=K, dtype=dtype)
     if any(needs[:3]):
-        blocks, width, slices, slots = deal(M, N, P)
-        moments = cupy.empty((slots, M * N, n_moments(K, 1)), cupy.float64)
+        blocks, width, slices = deal(M, N, P)
+        moments = cupy.empty((slices, M * N, n_moments(K, 1)), cupy.float64)
         grads[:3] = [cupy.empty_like(a) for a in (weights, means, covariances)]
         args = rows, points, g_values, moments, M, N, P, width, slices
         launch("evaluate", "evaluate_vjp_components", blocks, args, dim=K, dtype=dtype)
-        args = weights, rows, peaks, moments, *grads[:3], M, N, slots
+        args = weights, rows, peaks, moments, *grads[:3], M, N, slices
         launch("evaluate", "evaluate_finish", blocks_for(M * N), args, dim=K, dtype=dtype)
     return tuple(grad if need else None for grad, need in zip(grads, needs, strict=True))
 

@@ -1,6 +1,7 @@
-// A component is 1 + K + K K numbers in three arrays. Kernels that move components as they are give every number a thread:
-// a block holds LANES components, first the threads of their weights, then of their means, then of their covariances, so
-// that consecutive threads touch consecutive numbers of an array and (LANES = 32) a warp those of one array alone.
+// A component is 1 + K + K K numbers in three arrays. Kernels that move components as they are give every number a
+// thread: a block holds LANES components, first the threads of their weights, then of their means, then of their
+// covariances, so that consecutive threads touch consecutive numbers of an array and (LANES = 32) a warp those of
+// one array alone.
 #pragma once
 #include "common.cuh"
 

@@ -1,5 +1,5 @@
-// What the updates of parameters share: a flat array of numbers per launch, one thread per number, and gradients that are
-// refused. Bound by bytes; the formulas are evaluated in `wide`, results and moments rounded to `real`.
+// What the updates of parameters share: a flat array of numbers per launch, one thread per number, and gradients
+// that are refused. Bound by bytes; the formulas are evaluated in `wide`, results and moments rounded to `real`.
 #pragma once
 #include "common.cuh"
 

@@ -3,8 +3,8 @@
 #pragma once
 #include "gaussian.cuh"
 
-constexpr int TILE = 64;    // components, or points, that a block reads together
-constexpr int BLOCK = 128;  // threads per block
+constexpr int TILE = K <= 6 ? 64 : 16;  // components, or points, that a block reads together: static shared memory is 48 KB
+constexpr int BLOCK = 128;              // threads per block
 constexpr int UNROLL = sizeof(real) == 4 ? 2 : 1;  // of the loops of gradients: doubles need their registers
 
 template <int S>
@@ -150,9 +150,9 @@ __device__ inline void component_slopes(const Row<S>& row, int lane, int lanes, 
 }
 
 // How the blocks of a component pass are dealt: each takes one slice of the points of one mixture, and `width`
-// components (a power of two <= BLOCK). Its BLOCK / width lanes per component leave moments of their own.
+// components (a power of two <= BLOCK), for each of them BLOCK / width threads: its lanes.
 struct Deal {
-    int m, component, lane, lanes, slot, first, last;
+    int m, component, lane, lanes, slice, first, last;
 };
 
 __device__ inline Deal deal(int N, int P, int width, int slices) {
@@ -163,9 +163,27 @@ __device__ inline Deal deal(int N, int P, int width, int slices) {
     d.component = rest % tiles * width + int(threadIdx.x) % width;
     d.lane = int(threadIdx.x) / width;
     d.lanes = BLOCK / width;
-    d.slot = s * d.lanes + d.lane;
+    d.slice = s;
     const int length = ((P + slices - 1) / slices + TILE - 1) / TILE * TILE;  // of a slice: whole tiles
     d.first = min(s * length, P);
     d.last = min(d.first + length, P);
     return d;
+}
+
+// Adds up the lanes of each component and lets lane 0 store the sums as moments[slice, component of all M N].
+template <int COUNT>
+__device__ inline void store_moments(const wide (&totals)[COUNT], const Deal& d, int M, int N, wide* moments) {
+    __shared__ wide scratch[BLOCK];
+    const bool mine = d.lane == 0 && d.component < N;
+    wide* out = moments + (d.slice * (int64(M) * N) + int64(d.m) * N + d.component) * COUNT;
+    for (int q = 0; q < COUNT; ++q) {
+        wide sum = totals[q];
+        for (int half = d.lanes / 2; half > 0; half /= 2) {  // the same for every thread of the block
+            __syncthreads();
+            scratch[threadIdx.x] = sum;
+            __syncthreads();
+            if (d.lane < half) sum += scratch[threadIdx.x + half * (BLOCK / d.lanes)];
+        }
+        if (mine) out[q] = sum;
+    }
 }

@@ -175,7 +175,7 @@ extern "C" __global__ __launch_bounds__(BLOCK) void relu_vjp_points_2(const Row<
 // `width` components and one slice of the centres per block.
 extern "C" __global__ __launch_bounds__(BLOCK) void relu_vjp_components(const Row<2>* rows,      // [M, N]
                                                                         const Point<2>* points,  // [M, N]
-                                                                        wide* moments,           // [slots, M N, MOMENTS]
+                                                                        wide* moments,           // [slices, M N, MOMENTS]
                                                                         int M, int N, int width, int slices) {
     __shared__ Point<2> tile[TILE];
     const Deal d = deal(N, N, width, slices);
@@ -184,8 +184,7 @@ extern "C" __global__ __launch_bounds__(BLOCK) void relu_vjp_components(const Ro
     const auto load = [&](int i, Point<2>& p) { p = points[int64(d.m) * N + i]; };
     wide totals[MOMENTS<2>];
     component_slopes<2>(row, d.lane, d.lanes, d.first, d.last, tile, load, totals);
-    if (d.component < N)
-        for (int q = 0; q < MOMENTS<2>; ++q) moments[(d.slot * (int64(M) * N) + c) * MOMENTS<2> + q] = totals[q];
+    store_moments(totals, d, M, N, moments);
 }
 
 // One block per mixture turns the moments into gradients.
@@ -196,13 +195,13 @@ extern "C" __global__ __launch_bounds__(BLOCK) void relu_finish(const real* weig
                                                                 const wide* scalars,    // [M, 3]
                                                                 const wide* g_scalars,  // [M, 3]
                                                                 const wide* g_points,   // [M, N, K]
-                                                                wide* moments,          // [slots, M N, MOMENTS]; changed
+                                                                wide* moments,          // [slices, M N, MOMENTS]; changed
                                                                 wide* g_coarse,         // [M, N]; changed
                                                                 real* g_weights,        // [M, N]
                                                                 real* g_means,          // [M, N, K]
                                                                 real* g_covs,           // [M, N, K, K]
                                                                 real* g_biases,         // [M]
-                                                                int M, int N, int slots, wide e1, wide e2, wide e3,
+                                                                int M, int N, int slices, wide e1, wide e2, wide e3,
                                                                 int relative) {
     __shared__ wide scratch[BLOCK];
     const int64 m = blockIdx.x, count = int64(M) * N;
@@ -212,7 +211,7 @@ extern "C" __global__ __launch_bounds__(BLOCK) void relu_finish(const real* weig
         const int64 i = m * N + j;
         if (weights[i] == 0) continue;
         wide* own = moments + i * MOMENTS<2>;
-        for (int s = 1; s < slots; ++s)
+        for (int s = 1; s < slices; ++s)
             for (int q = 0; q < MOMENTS<2>; ++q) own[q] += own[s * count * MOMENTS<2> + q];
         g_coarse[i] += peaks[i] * own[1];
         sums[0] += g_coarse[i];

@@ -65,14 +65,14 @@ def vjp(residuals: Any, g_out: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
     blocks = M * blocks_for(N, each * BLOCK)
     launch("relu", f"relu_vjp_points_{each}", blocks, (rows, points, g_points, N), dim=K, dtype=dtype)
 
-    blocks, width, slices, slots = deal(M, N, N)
-    moments = cupy.empty((slots, M * N, n_moments(K, 2)), cupy.float64)
+    blocks, width, slices = deal(M, N, N)
+    moments = cupy.empty((slices, M * N, n_moments(K, 2)), cupy.float64)
     args = rows, points, moments, M, N, width, slices
     launch("relu", "relu_vjp_components", blocks, args, dim=K, dtype=dtype)
 
     grads = tuple(cupy.empty_like(a) for a in inputs)
     args = weights, bias, rows, peaks, scalars, g_scalars, g_points, moments, g_coarse, *grads
-    args = *args, M, N, slots, *epsilons, relative
+    args = *args, M, N, slices, *epsilons, relative
     launch("relu", "relu_finish", M, args, dim=K, dtype=dtype)
     return tuple(grad if need else None for grad, need in zip(grads, needs, strict=True))
 

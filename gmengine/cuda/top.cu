@@ -1,5 +1,5 @@
-// The components of largest |weight|, and their gradients; cpu/top.py is the twin. top_plan compares all pairs of weights of
-// a mixture (a compare and an add each); the other kernels move every number once, bound by bytes.
+// The components of largest |weight|, and their gradients; cpu/top.py is the twin. top_plan compares all pairs of
+// weights of a mixture (a compare and an add each); the other kernels move every number once, bound by bytes.
 #include "fields.cuh"
 
 constexpr int BLOCK = 128;
@@ -31,8 +31,8 @@ extern "C" __global__ __launch_bounds__(BLOCK) void top_plan(const real* weights
     if (i < N && rank < n) indices[m * n + rank] = weight != 0 ? i : -1;
 }
 
-// The component (m, index) that stands at place c = (m, j) of the result, -1 for none: a plan may meet other weights than
-// it was made for.
+// The component (m, index) that stands at place c = (m, j) of the result, -1 for none: a plan may meet other
+// weights than it was made for.
 __device__ inline int64 chosen(const real* weights, const int* indices, int64 c, int N, int n) {
     const int index = indices[c];
     if (index < 0) return -1;

@@ -89,9 +89,22 @@ struct Box {
     __device__ wide centre(int k) const { return 0.5 * low[k] + 0.5 * high[k]; }
 };
 
+// Where a list of nodes by level, from the roots down, has its levels: level l is [ends[l - 1], ends[l]), ends[-1] = 0.
+struct Levels {
+    int ends[MOST_LEVELS];
+    int filled;  // of the list
+    int count;
+};
+
+// Where the warps of a block meet; shared memory.
+struct Board {
+    wide corners[2 * K][MOST_WARPS];
+    int counts[MOST_WARPS];
+    Levels levels;
+};
+
 // The box of the present means.
-__device__ inline Box bounding_box(const real* weights, const real* means, int N) {
-    __shared__ wide of_warps[2 * K][MOST_WARPS];
+__device__ inline Box bounding_box(const real* weights, const real* means, int N, Board& board) {
     const int warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
     Box box;
     for (int k = 0; k < K; ++k) box.low[k] = FAR, box.high[k] = -FAR;
@@ -108,26 +121,19 @@ __device__ inline Box bounding_box(const real* weights, const real* means, int N
             box.low[k] = min(box.low[k], __shfl_xor_sync(ALL, box.low[k], half));
             box.high[k] = max(box.high[k], __shfl_xor_sync(ALL, box.high[k], half));
         }
-        if (threadIdx.x % WARP == 0) of_warps[2 * k][warp] = box.low[k], of_warps[2 * k + 1][warp] = box.high[k];
+        if (threadIdx.x % WARP == 0) board.corners[2 * k][warp] = box.low[k], board.corners[2 * k + 1][warp] = box.high[k];
     }
     __syncthreads();
     box.side = 0;
     for (int k = 0; k < K; ++k) {
         for (int w = 0; w < warps; ++w) {
-            box.low[k] = min(box.low[k], of_warps[2 * k][w]);
-            box.high[k] = max(box.high[k], of_warps[2 * k + 1][w]);
+            box.low[k] = min(box.low[k], board.corners[2 * k][w]);
+            box.high[k] = max(box.high[k], board.corners[2 * k + 1][w]);
         }
         box.side = max(box.side, box.high[k] - box.low[k]);
     }
     return box;
 }
-
-// Where a list of nodes by level, from the roots down, has its levels: level l is [ends[l - 1], ends[l]), ends[-1] = 0.
-struct Levels {
-    int ends[MOST_LEVELS];
-    int filled;  // of the list
-    int count;
-};
 
 // Fills a list level by level: `open(t)` looks at entry t and may call `append`. `levels` is shared memory, and the
 // first level has been appended; a barrier must lie between that and this call.

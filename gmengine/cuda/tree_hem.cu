@@ -65,17 +65,17 @@ struct Plan {
 
 template <bool DECIDES>
 __device__ inline void reduce(const Mixtures& all, const Plan& plans, wide* all_rows, Task* lists, wide* staging,
-                              real* out_weights, real* out_means, real* out_covs, int start, wide eps, wide tiny) {
-    __shared__ Levels levels;
+                              real* out_weights, real* out_means, real* out_covs, int start, wide eps, wide tiny,
+                              Board& board) {
     const int64 m = start + int64(blockIdx.x), N = all.N, n = plans.n;
     const Mixtures mix = all.of(m);
     const Plan plan = plans.of(m, all.N);
     wide* rows = all_rows + int64(blockIdx.x) * N * ROW;
     Task* list = lists + int64(blockIdx.x) * N;
-    const Box box = bounding_box(mix.weights, mix.means, mix.N);
+    const Box box = bounding_box(mix.weights, mix.means, mix.N, board);
     write_leaves(mix.weights, mix.means, mix.covs, plan.order, mix.N, box, rows);
-    list_tasks(plan.tree(), plan.nodes(), levels, list);
-    climb<DECIDES>(plan.tree(), levels, 0, list, {rows, nullptr}, plan.choices, box.side, eps,
+    list_tasks(plan.tree(), plan.nodes(), board.levels, list);
+    climb<DECIDES>(plan.tree(), board.levels, 0, list, {rows, nullptr}, plan.choices, box.side, eps,
                    areas_of_block(staging, FIT_AREA), FIT_AREA);
     write_result(mix.weights, mix.means, mix.covs, plan.order, *plan.positive, plan.tree(), plan.nodes(), rows, box, tiny,
                  out_weights + m * n, out_means + m * n * K, out_covs + m * n * K * K);
@@ -101,9 +101,10 @@ extern "C" __global__ __launch_bounds__(MOST_THREADS) void tree_hem_decide(
     real* out_means,                 // [M, n, K]
     real* out_covs,                  // [M, n, K, K]
     int start, int N, int n, wide eps, wide tiny) {
+    __shared__ Board board;
     reduce<true>({weights, means, covs, N},
                  {order, positive, children, leaves, selected, offsets, {representatives, masks}, n}, rows, list, staging,
-                 out_weights, out_means, out_covs, start, eps, tiny);
+                 out_weights, out_means, out_covs, start, eps, tiny, board);
 }
 
 // Fits with representatives and masks that are given; otherwise as tree_hem_decide.
@@ -112,9 +113,10 @@ extern "C" __global__ __launch_bounds__(MOST_THREADS) void tree_hem_forward(
     const int* leaves, const int* selected, const int* offsets, unsigned char* representatives, unsigned* masks,
     wide* rows, Task* list, wide* staging, real* out_weights, real* out_means, real* out_covs, int start, int N, int n,
     wide eps, wide tiny) {
+    __shared__ Board board;
     reduce<false>({weights, means, covs, N},
                   {order, positive, children, leaves, selected, offsets, {representatives, masks}, n}, rows, list, staging,
-                  out_weights, out_means, out_covs, start, eps, tiny);
+                  out_weights, out_means, out_covs, start, eps, tiny, board);
 }
 
 // Writes the cotangents of the result to the rows of the selected nodes, symmetrised and for |w| instead of w.
@@ -156,7 +158,7 @@ extern "C" __global__ __launch_bounds__(MOST_THREADS) void tree_hem_vjp(
     real* grad_means,                // [M, N, K]
     real* grad_covs,                 // [M, N, K, K]
     int start, int N, int n) {
-    __shared__ Levels levels;
+    __shared__ Board board;
     const int64 b = blockIdx.x, m = start + b;
     const Mixtures mix = Mixtures{weights, means, covs, N}.of(m);
     const Plan plan =
@@ -166,13 +168,13 @@ extern "C" __global__ __launch_bounds__(MOST_THREADS) void tree_hem_vjp(
     wide* gradients = all_gradients + b * N * ROW;
     Task* list = lists + b * N;
     wide* areas = areas_of_block(staging, SLOPES_AREA);
-    const Box box = bounding_box(mix.weights, mix.means, N);
+    const Box box = bounding_box(mix.weights, mix.means, N, board);
     write_leaves(mix.weights, mix.means, mix.covs, plan.order, N, box, rows.leaves);
-    list_tasks(tree, plan.nodes(), levels, list);
-    climb<false>(tree, levels, 1, list, rows, plan.choices, 0, 0, areas, SLOPES_AREA);
+    list_tasks(tree, plan.nodes(), board.levels, list);
+    climb<false>(tree, board.levels, 1, list, rows, plan.choices, 0, 0, areas, SLOPES_AREA);
     load_cotangents(tree, plan.nodes(), *plan.positive, g_weights + m * n, g_means + m * n * K, g_covs + m * n * K * K,
                     gradients);
-    descend(tree, levels, list, rows, plan.choices, gradients, areas);
+    descend(tree, board.levels, list, rows, plan.choices, gradients, areas);
     for (int p = threadIdx.x; p < N; p += blockDim.x) {
         if (plan.order[p] < 0) continue;
         const int64 i = m * N + plan.order[p];

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from operator import index
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from gmengine.autograd import value_of
 from gmengine.backend import Array, float_dtype, namespace
+from gmengine.deferred import check
 from gmengine.errors import ArgumentError, NonFiniteError, ShapeError
 from gmengine.mixture import Mixture
 from gmengine.ops._checks import first_false
@@ -31,9 +33,13 @@ def checked_points(op: str, m: Mixture, points: Any) -> tuple[Any, tuple[int, ..
         raise ShapeError(
             f"{op}: the mixture's batch {m.batch} and the points' {shape[:-2]} do not broadcast"
         ) from None
-    if not bool(xp.all(xp.isfinite(value))):
-        raise NonFiniteError(f"{op}: the points hold NaN or infinity")
+    check(xp.all(xp.isfinite(value)), partial(_check_finite, op))
     return points, tuple(batch)
+
+
+def _check_finite(op: str, finite: np.ndarray) -> None:
+    if not finite:
+        raise NonFiniteError(f"{op}: the points hold NaN or infinity")
 
 
 def spatial_axes(op: str, axes: int | Sequence[int], dim: int, most: int) -> tuple[int, ...]:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gmengine.cpu._tiles import MARGIN
-from gmengine.cpu._values import LEAST_COMPONENTS, LEAST_POINTS, values_dense, values_planned
+from gmengine.cpu._values import LEAST_COMPONENTS, LEAST_POINTS, values_planned
+from gmengine.cpu.evaluate import _every_pair as values_dense
 from gmengine.cpu.evaluate import forward
 from gmengine.errors import NotPositiveDefinite
 from gmengine.testing import assert_close, tolerances

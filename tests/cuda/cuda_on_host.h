@@ -29,7 +29,7 @@
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
 #define __align__(n) alignas(n)
-#define __shared__ static
+#define __shared__ static __attribute__((section("gm_shared")))
 #define GM_SHARED(type, name) type* name = reinterpret_cast<type*>(host::dynamic_shared)
 
 struct dim3 {

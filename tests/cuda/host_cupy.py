@@ -34,6 +34,7 @@ FLAGS = (
 SANITIZE = os.environ.get("GMENGINE_HOST_SANITIZER", "")
 if SANITIZE:
     FLAGS = (*FLAGS, "-g", f"-fsanitize={SANITIZE}", "-DGM_HOST_THREADS")
+_SHARED_LIMIT = 64 * 1024
 KERNEL = re.compile(r'extern "C" __global__(?:\s+__launch_bounds__\([^)]*\))?\s+void\s+(\w+)\s*\(')
 _one_at_a_time = threading.Lock()
 
@@ -138,6 +139,10 @@ class _Event:
     def synchronize(self) -> None:
         assert self.recorded
 
+    @property
+    def done(self) -> bool:
+        return self.recorded
+
 
 cuda = Namespace()
 cuda.Event = _Event
@@ -172,6 +177,8 @@ class _Function:
     ) -> None:
         if len(args) != len(self._parameters):
             raise TypeError(f"{self._name}: {len(self._parameters)} parameters, {len(args)} arguments")
+        if shared_mem > _SHARED_LIMIT:
+            raise ValueError(f"{self._name}: {shared_mem} bytes of shared memory are more than sm_75 has")
         if shared_mem > self.max_dynamic_shared_size_bytes:
             raise ValueError(f"{self._name}: {shared_mem} bytes of shared memory were not asked for")
         slots = [self._slot(i, a) for i, a in enumerate(args)]
@@ -219,4 +226,3 @@ def _library(code: str, names: tuple[str, ...], defines: tuple[str, ...]) -> cty
                 raise RuntimeError(f"g++ on {names}:\n{done.stderr}")
             built.replace(target)
     return ctypes.CDLL(str(target))
-
