@@ -1,4 +1,4 @@
-"""In which order the nodes under the selected ones are fitted: batches of up to eight that do not depend on each other.
+"""In which order the nodes under the selected ones are fitted: in batches of up to eight independent ones.
 
 A node is ready once its children are fitted. Ready nodes wait in queues, one for each number of slots, as the nodes of
 a batch must be alike; the longest queue gives the next batch. The way back takes the batches in reverse.
@@ -95,21 +95,19 @@ def _push(v, batches):
 
 @helper
 def _prepare(u, count, is_root, tree, per_node, batches):
-    """Write what there is to know of node u before it is fitted, whose children are known."""
+    """Write what there is to know of node u before it is fitted; return whether it only passes on what it gets."""
     children, leaves = tree
-    n_in, batches.waiting[u], batches.parent[u] = 0, 0, -1
-    passed = is_root and count == size_of(children[u, 0], leaves, per_node) + size_of(
-        children[u, 1], leaves, per_node
-    )
-    for side in range(2):
-        c = children[u, side]
-        n_in += size_of(c, leaves, per_node)
+    left, right = children[u, 0], children[u, 1]
+    n_in = size_of(left, leaves, per_node) + size_of(right, leaves, per_node)
+    passes = is_root and count == n_in
+    batches.waiting[u], batches.parent[u] = 0, -1
+    for c in (left, right):
         if c >= 0 and leaves[c] > per_node:
             batches.waiting[u] += 1
-            batches.parent[c] = -1 if passed else u
+            batches.parent[c] = -1 if passes else u
     batches.width[u] = count if is_root else per_node
     batches.kind[u] = n_in - per_node - 1 if batches.width[u] == per_node else per_node
-    return passed
+    return passes
 
 
 @helper

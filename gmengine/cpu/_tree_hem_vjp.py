@@ -55,13 +55,8 @@ def new_slopes(space, n, dims):
 @helper
 def maximisation_vjp(n_in, n_out, scratch, slopes, dims):
     """Write the gradients of the slots and shares through the outputs, which are moments."""
-    K, slots, outputs, g_slots, g_outputs = (
-        len(dims),
-        scratch.slots,
-        scratch.outputs,
-        slopes.slots,
-        slopes.outputs,
-    )
+    K, slots, outputs = len(dims), scratch.slots, scratch.outputs
+    g_slots, g_outputs = slopes.slots, slopes.outputs
     for i in range(n_in):
         for c in range(MU + K + entry(K, 0)):
             put(g_slots, i, c, 0.0)

@@ -1,6 +1,6 @@
-// The plan of TreeHEM but for what EM decides, one block per mixture: order, trees, selected nodes. All of it is bound by
-// latency: the sort by that of shared memory, log2(N)^2 / 2 steps; the trees and the selection by that of the first-level
-// cache, one step per level and per opened node. Many mixtures hide each other's.
+// The plan of TreeHEM but for what EM decides, one block per mixture: order, trees, selected nodes. All of it is bound
+// by latency: the sort by that of shared memory, log2(N)^2 / 2 steps; the trees and the selection by that of the
+// first-level cache, one step per level and per opened node. Many mixtures hide each other's.
 #include "tree_selection.cuh"
 
 constexpr int BLOCK = 128;
@@ -15,7 +15,7 @@ extern "C" __global__ __launch_bounds__(BLOCK) void tree_plan(const real* all_we
                                                               int* all_leaves,          // [M, N - 1]: zeros
                                                               int* all_selected,        // [M, n]
                                                               int* all_offsets,         // [M, n + 1]
-                                                              uint64* all_keys,  // [blocks, size] unless in shared memory
+                                                              uint64* all_keys,  // [blocks, size] unless in_shared
                                                               Range* lists,      // [blocks, N]
                                                               int* counts,       // [blocks, n]
                                                               wide* masses,      // [blocks, N]
@@ -36,7 +36,9 @@ extern "C" __global__ __launch_bounds__(BLOCK) void tree_plan(const real* all_we
     const bool faulty = report_components(weights, means, covs, m, N, first_fault);
     const Box box = bounding_box(weights, means, N, board);
     for (int i = threadIdx.x; i < size; i += BLOCK)
-        keys[i] = i < N && weights[i] != 0 && !faulty ? morton_key(weights[i], means + int64(i) * K, box, eps, i) : NO_KEY;
+        keys[i] = i < N && weights[i] != 0 && !faulty
+                      ? morton_key(weights[i], means + int64(i) * K, box, eps, i)
+                      : NO_KEY;
     sort_keys(keys, size);
     const int positive = n_below(keys, size, NEGATIVE), found = n_below(keys, size, NO_KEY);
     const bool two_signs = n < (positive > 0) + (found > positive) && found > n;

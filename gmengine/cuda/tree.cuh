@@ -1,7 +1,8 @@
 // What the kernels of TreeHEM share: one block per mixture, whose threads all call what is below.
 //
-// A node is named by a *reference*: v >= 0 is the inner node v, ~p < 0 the leaf at position p of the Morton order. Inner
-// nodes are numbered in preorder, so that a subtree of L leaves is v, ..., v + L - 2; cpu/tree_hem.py tells what a plan is.
+// A node is named by a *reference*: v >= 0 is the inner node v, ~p < 0 the leaf at position p of the Morton order.
+// Inner nodes are numbered in preorder, so that a subtree of L leaves is v, ..., v + L - 2; cpu/tree_hem.py tells what
+// a plan is.
 #pragma once
 #include "gaussian.cuh"
 
@@ -29,8 +30,8 @@ __device__ inline void report_tree(int64* first_fault, int64 mixture, int late, 
     atomicMin(first_fault, ((mixture * 2 + late) * (N + 1) + component + 1) * 8 + fault);
 }
 
-// Replaces S, packed, by L (unit diagonal) and 1/D of S = L D L^T, and finds log det S. False if a pivot is not more than
-// `least` of its diagonal entry.
+// Replaces S, packed, by L (unit diagonal) and 1/D of S = L D L^T, and finds log det S. False if a pivot is not more
+// than `least` of its diagonal entry.
 __device__ inline bool factorise(wide (&f)[TRI], wide least, wide& log_det) {
     bool definite = true;
     wide product = 1;  // one logarithm serves many pivots while their product is in range
@@ -121,7 +122,9 @@ __device__ inline Box bounding_box(const real* weights, const real* means, int N
             box.low[k] = min(box.low[k], __shfl_xor_sync(ALL, box.low[k], half));
             box.high[k] = max(box.high[k], __shfl_xor_sync(ALL, box.high[k], half));
         }
-        if (threadIdx.x % WARP == 0) board.corners[2 * k][warp] = box.low[k], board.corners[2 * k + 1][warp] = box.high[k];
+        if (threadIdx.x % WARP != 0) continue;
+        board.corners[2 * k][warp] = box.low[k];
+        board.corners[2 * k + 1][warp] = box.high[k];
     }
     __syncthreads();
     box.side = 0;

@@ -32,8 +32,8 @@ struct Selected {
     __device__ int count(int k) const { return offsets[k + 1] - offsets[k]; }
 };
 
-// Where components are kept. A leaf has one row. What is fitted to a node lies in the rows of its first leaves, instead of
-// them, or, if its slots will be needed again, in T rows of its own.
+// Where components are kept. A leaf has one row. What is fitted to a node lies in the rows of its first leaves, instead
+// of them, or, if its slots will be needed again, in T rows of its own.
 struct Rows {
     wide* leaves;  // [N, ROW]
     wide* nodes;   // [N - 1, T, ROW], or null
@@ -107,7 +107,7 @@ __device__ inline void for_level(const Tree& tree, const Levels& levels, int lev
     __syncthreads();
 }
 
-// Stages the slots of a node and finds their shares; with `DECIDES`, chooses and writes representatives and masks first.
+// Stages the slots of a node and finds their shares; with `DECIDES`, first chooses representatives and masks.
 template <bool DECIDES>
 __device__ inline Fit share_out(const Task& task, const Place& p, int lane, const wide* row, wide* area,
                                 const Choices& choices, wide extent, wide eps) {

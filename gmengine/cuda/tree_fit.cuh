@@ -1,9 +1,9 @@
 // One node of TreeHEM: the components of its two children, its slots, become fewer, its outputs, by one step of EM.
 // cpu/_node_fit.py is the twin.
 //
-// LANES lanes of a warp share a node; lane i has slot i, and for a while output i. What the others need to see is staged
-// in an area of their own, in shared memory or, where that is too small, in global memory. All lanes of a warp run
-// through a fit together; those without a node, or beyond its slots, have nothing to do in its loops.
+// LANES lanes of a warp share a node; lane i has slot i, and for a while output i. What the others need to see is
+// staged in an area of their own, in shared memory or, where that is too small, in global memory. All lanes of a warp
+// run through a fit together; those without a node, or beyond its slots, have nothing to do in its loops.
 #pragma once
 #include "tree.cuh"
 
@@ -14,8 +14,8 @@ constexpr int UNROLL = T <= 2 ? IN : 1;  // loops over slots or outputs whose nu
 constexpr wide KL_THRESHOLD = 0.5, VIRTUAL_SAMPLES = 4;
 constexpr wide PIVOT = 4.440892098500626e-16, LIFT = 2 * PIVOT;  // 2^-51 of a diagonal entry, 2^-50 of the trace
 
-// A component: w > 0 (the sign belongs to the tree), the mean from the centre of the box, C packed. A staged slot has its
-// log w, log det C and precision besides.
+// A component: w > 0 (the sign belongs to the tree), the mean from the centre of the box, C packed. A staged slot has
+// its log w, log det C and precision besides.
 constexpr int W = 0, MU = 1, COV = 1 + K, ROW = 1 + K + TRI;
 constexpr int LOG_W = ROW, LOG_DET = ROW + 1, PRECISION = ROW + 2, STAGED = (ROW + 2 + TRI) | 1;
 constexpr int FIT_AREA = (IN * STAGED + IN * OUT) | 1;  // odd, against bank conflicts; cuda/tree_hem.py knows it
@@ -160,7 +160,8 @@ __device__ inline unsigned choose_mask(const Fit& fit, wide eps) {
     return bits | 1u << nearest;
 }
 
-// Stages the shares of this lane's slot: r_is = softmax over the allowed s of z_is = log w_rep(s) + 4 wh_i E_i[log N_s].
+// Stages the shares of this lane's slot, r_is = softmax over the allowed s of
+// z_is = log w_rep(s) + 4 wh_i E_i[log N_s];
 // wh are the slots' weights divided by their sum; terms of z that are equal for all s are left out.
 __device__ inline void expect(Fit& fit) {
     wide largest = -FAR, normaliser = 0, z[OUT];
@@ -188,9 +189,9 @@ __device__ inline void expect(Fit& fit) {
         if (s < fit.n_out) shares[s] = z[s] * normaliser;
 }
 
-// Adds to the diagonal of a fitted covariance what rounding took, if it is no longer positive definite: the spread d d^T
-// of two means that are 1e8 deviations apart drowns their covariances. What is added is a few 2^-50 of the trace, less
-// than the rounding of the moments themselves; gradients do not see it.
+// Adds to the diagonal of a fitted covariance what rounding took, if it is no longer positive definite: the spread
+// d d^T of two means that are 1e8 deviations apart drowns their covariances. What is added is a few 2^-50 of the trace,
+// less than the rounding of the moments themselves; gradients do not see it.
 __device__ inline void keep_definite(wide (&row)[ROW]) {
     wide trace = 0, f[TRI], log_det;
 #pragma unroll

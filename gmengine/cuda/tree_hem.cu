@@ -77,8 +77,8 @@ __device__ inline void reduce(const Mixtures& all, const Plan& plans, wide* all_
     list_tasks(plan.tree(), plan.nodes(), board.levels, list);
     climb<DECIDES>(plan.tree(), board.levels, 0, list, {rows, nullptr}, plan.choices, box.side, eps,
                    areas_of_block(staging, FIT_AREA), FIT_AREA);
-    write_result(mix.weights, mix.means, mix.covs, plan.order, *plan.positive, plan.tree(), plan.nodes(), rows, box, tiny,
-                 out_weights + m * n, out_means + m * n * K, out_covs + m * n * K * K);
+    write_result(mix.weights, mix.means, mix.covs, plan.order, *plan.positive, plan.tree(), plan.nodes(), rows, box,
+                 tiny, out_weights + m * n, out_means + m * n * K, out_covs + m * n * K * K);
 }
 
 // Fits with representatives and masks that it chooses and writes.
@@ -103,20 +103,20 @@ extern "C" __global__ __launch_bounds__(MOST_THREADS) void tree_hem_decide(
     int start, int N, int n, wide eps, wide tiny) {
     __shared__ Board board;
     reduce<true>({weights, means, covs, N},
-                 {order, positive, children, leaves, selected, offsets, {representatives, masks}, n}, rows, list, staging,
-                 out_weights, out_means, out_covs, start, eps, tiny, board);
+                 {order, positive, children, leaves, selected, offsets, {representatives, masks}, n}, rows, list,
+                 staging, out_weights, out_means, out_covs, start, eps, tiny, board);
 }
 
 // Fits with representatives and masks that are given; otherwise as tree_hem_decide.
 extern "C" __global__ __launch_bounds__(MOST_THREADS) void tree_hem_forward(
-    const real* weights, const real* means, const real* covs, const int* order, const int* positive, const int* children,
-    const int* leaves, const int* selected, const int* offsets, unsigned char* representatives, unsigned* masks,
-    wide* rows, Task* list, wide* staging, real* out_weights, real* out_means, real* out_covs, int start, int N, int n,
-    wide eps, wide tiny) {
+    const real* weights, const real* means, const real* covs, const int* order, const int* positive,
+    const int* children, const int* leaves, const int* selected, const int* offsets, unsigned char* representatives,
+    unsigned* masks, wide* rows, Task* list, wide* staging, real* out_weights, real* out_means, real* out_covs,
+    int start, int N, int n, wide eps, wide tiny) {
     __shared__ Board board;
     reduce<false>({weights, means, covs, N},
-                  {order, positive, children, leaves, selected, offsets, {representatives, masks}, n}, rows, list, staging,
-                  out_weights, out_means, out_covs, start, eps, tiny, board);
+                  {order, positive, children, leaves, selected, offsets, {representatives, masks}, n}, rows, list,
+                  staging, out_weights, out_means, out_covs, start, eps, tiny, board);
 }
 
 // Writes the cotangents of the result to the rows of the selected nodes, symmetrised and for |w| instead of w.

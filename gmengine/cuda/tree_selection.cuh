@@ -31,8 +31,8 @@ __device__ inline void find_masses(const real* weights, const int* order, const 
 }
 
 // Selects every leaf, in the order of the input; `list` (N) is scratch, `of_warps` shared.
-__device__ inline void keep_all(const real* weights, const int* order, int present, int N, Range* list, const Selection& s,
-                                int* of_warps) {
+__device__ inline void keep_all(const real* weights, const int* order, int present, int N, Range* list,
+                                const Selection& s, int* of_warps) {
     const int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, warps = blockDim.x / WARP;
     int before = 0;
     for (int first = 0; first < N; first += blockDim.x) {

@@ -108,7 +108,8 @@ __device__ inline void representative_slopes(const Fit& fit, const Slopes& slope
             e[k] = slot[MU + k] - own[MU + k];
             first[k] += of_likelihood * e[k];
 #pragma unroll
-            for (int m = 0; m <= k; ++m) second[packed(k, m)] += of_likelihood * (e[k] * e[m] + slot[COV + packed(k, m)]);
+            for (int m = 0; m <= k; ++m)
+                second[packed(k, m)] += of_likelihood * (e[k] * e[m] + slot[COV + packed(k, m)]);
         }
     }
     g[W] += of_log / own[W];

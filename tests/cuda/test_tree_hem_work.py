@@ -49,9 +49,9 @@ def test_more_keys_than_shared_memory_holds_are_sorted_in_global_memory(cuda):
     agree("solve", got, want, size=N)
 
 
-def test_components_in_one_place_make_the_deepest_tree_there_is(cuda):
+def test_components_in_one_place_are_parted_by_their_indices(cuda):
     inputs = (np.ones((1, 129)), np.zeros((1, 129, 1)), np.ones((1, 129, 1, 1)))
-    inputs[1][0, 0] = 1  # 30 bits of code, 7 of index
+    inputs[1][0, :2, 0] = 1, -1  # the others lie in the very centre, where rounding parts no two of them
     want_plan, want = cpu.plan_and_forward(*inputs, 2, 2)
     plan, got = cuda("tree_hem").plan_and_forward(*on_gpu(inputs), 2, 2)
     agree("exact", plan, want_plan, size=1)
