@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 REAL = {"float32": "float", "float64": "double"}
 FILES = tuple(sorted(path.stem for path in HERE.glob("*.cu")))
 """The files that hold kernels."""
-DEFINES: dict[str, dict[str, int]] = {}
+DEFINES: dict[str, dict[str, int]] = {"tree_hem": {"per_node": 2, "staged": 0}}
 """Macros that a file wants beyond dimension and dtype, and a usual value: so that it compiles by itself."""
 
 

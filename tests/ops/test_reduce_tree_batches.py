@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import pytest
 
 from gmengine.ops.reduce import plan, reduce
 from gmengine.testing import assert_close, pull_back
 from gmengine.testing import strategies as gms
+from gmengine.threads import cores, kernel_threads
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -29,13 +29,10 @@ def test_a_node_that_is_selected_twice_gives_the_same_bits_in_other_company(dim,
 @pytest.mark.parametrize("n", [1, 3, 17, 40])
 def test_bits_do_not_depend_on_the_number_of_threads_of_the_tree(n):
     m = gms.random_mixture(2, (5,), 90, 2, signed=False)
-    results, threads = [], numba.get_num_threads()
-    try:
-        for count in (1, threads):
-            numba.set_num_threads(count)
+    results = []
+    for count in (1, cores()):
+        with kernel_threads(count):
             results.append(pull_back(lambda a: reduce(a, n), m))
-    finally:
-        numba.set_num_threads(threads)
     (a, (ga,)), (b, (gb,)) = results
     for x, y in zip((*a.arrays, *ga.arrays), (*b.arrays, *gb.arrays), strict=True):
         assert_close("exact", x, y)
