@@ -18,10 +18,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 import gmengine as gm
 from bench.harness import random_mixture
 from bench.memory import appendix_a
 from bench.workload import training_step
+from gmengine.backend import to_device
 from gmengine.deferred import deferred_checks
 from gmengine.ops.reduce import METHODS
 
@@ -56,6 +59,8 @@ def main(device: str, smoke: bool, repeats: int, path: Path | None) -> None:
             from as_backend import cuda_houses_on_host
 
             stack.enter_context(cuda_houses_on_host())
+        else:
+            stack.enter_context(to_device(np.zeros(1), device).device)  # events belong to the current device
         card = Card("the CPU, by way of g++", 0, 0.0) if on_host else _card()
         where, clock = ("cpu", _wall_clock) if on_host else (device, _events)
         print(card.name)
@@ -174,8 +179,8 @@ def _torch(op: str, mixture: gm.Mixture, gradients: bool, repeats: int) -> dict[
         return {}
     if not torch.cuda.is_available():
         return {}
-    arrays = [torch.as_tensor(a, device="cuda").requires_grad_(gradients) for a in mixture.arrays]
-    arrays += [arrays[1].detach()] if op == "evaluate" else []
+    arrays = [torch.as_tensor(a, device=mixture.device).requires_grad_(gradients) for a in mixture.arrays]
+    arrays += [arrays[1]] if op == "evaluate" else []  # as ours: means get gradients as points too
     best = float("inf")
     for form in formulas.FORMS:
         torch._dynamo.reset()

@@ -52,7 +52,8 @@ def _join_closest(n_in, extent, eps, distance, cluster):
     for i in range(n_in):
         for j in range(i + 1, n_in):
             closest = minimum(closest, get(distance, i, j))
-    bound = closest + 64.0 * eps * (closest + root(closest) * extent)
+    error = 32.0 * eps * extent  # of a distance that is not squared
+    bound = closest + 64.0 * eps * closest + error * (2.0 * root(closest) + error)
     kept, lost = splat(0.0), splat(0.0)
     for i in range(n_in - 2, -1, -1):
         for j in range(n_in - 1, i, -1):  # the last one written is the first

@@ -96,7 +96,8 @@ __device__ inline void choose_representatives(const Fit& fit, wide extent, wide 
         for (int j = 0; j < IN; ++j)
             if (j > lane && j < fit.n_in && labels[j] != label) closest = min(closest, distance[j]);
         for (int half = LANES / 2; half > 0; half /= 2) closest = min(closest, __shfl_xor_sync(ALL, closest, half));
-        const wide bound = closest + 64 * eps * (closest + sqrt(closest) * extent);
+        const wide error = 32 * eps * extent;  // of a distance that is not squared
+        const wide bound = closest + 64 * eps * closest + error * (2 * sqrt(closest) + error);
         int pair = NONE;
 #pragma unroll UNROLL
         for (int j = 0; j < IN; ++j)

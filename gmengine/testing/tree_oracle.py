@@ -162,7 +162,8 @@ class _Fit:
             for i in range(len(points)):
                 for j in range(i + 1, len(points)):
                     d = float(np.sum((points[i] - points[j]) ** 2))
-                    slack = TIES * self.eps * (d + sqrt(d) * self.extent)
+                    error = TIES / 2 * self.eps * self.extent  # of a distance that is not squared
+                    slack = TIES * self.eps * d + error * (2 * sqrt(d) + error)
                     if owner[i] != owner[j] and (best is None or d < best[0] - slack):
                         best = (d, i, j)
             assert best is not None

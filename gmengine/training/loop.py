@@ -29,6 +29,7 @@ from gmengine.optim import (
     clip_by_global_norm,
 )
 from gmengine.training.config import RunConfig
+from gmengine.training.place import in_place, place_of
 from gmengine.training.progress import Arrays, Best, Model, Progress, Tally, evaluated
 
 CALIBRATION_BATCHES = 10
@@ -94,11 +95,13 @@ class Learner:
         """Return the progress before the first epoch, on the configured device."""
         params, state = self.net.init(np.random.default_rng(self.config.seed))
         model = tree_map(lambda a: to_device(a, self.config.device), Model(params, state))
+        with place_of(model.params):
+            moments = self.adam.init(model.params)
         return Progress(
             epoch=0,
             step=0,
             model=model,
-            adam=self.adam.init(model.params),
+            adam=moments,
             plateau=self.plateau.init(),
             average=model if self.config.average else None,
             best=Best(0, 0.0, math.inf, model),
@@ -112,6 +115,7 @@ class Learner:
         return progress.epoch, evaluated(progress)
 
 
+@in_place
 def train_step(learner: Learner, progress: Progress, batch: Dataset) -> tuple[Progress, Any, Any]:
     """Return the progress after one step, the loss of the batch and how many of it were classified correctly.
 
@@ -173,6 +177,7 @@ def _blend(average: Model, model: Model, rate: float) -> Model:
     return Model(*({k: rate * old[k] + (1.0 - rate) * new[k] for k in old} for old, new in pairs))
 
 
+@in_place
 def train_epoch(
     learner: Learner, progress: Progress, train: Dataset, on_batch: Callable[[int, Tally], None] | None = None
 ) -> tuple[Progress, Tally]:
@@ -235,6 +240,7 @@ def _diverging(where: str) -> Iterator[None]:
         raise NonFiniteError(f"train: {error}, at {where}: {advice}") from error
 
 
+@in_place
 def run_epoch(
     learner: Learner,
     progress: Progress,

@@ -16,6 +16,7 @@ from gmengine.errors import DataError
 from gmengine.files import atomic_write
 from gmengine.mixture import Mixture
 from gmengine.nn import Network
+from gmengine.training.place import place_of
 
 BATCH = 100
 """Mixtures that are evaluated together when nothing else is said."""
@@ -44,9 +45,10 @@ def predict(
     from `state`.
     """
     parts, device = [], device_of(params)
-    for start in range(0, len(mixtures), batch_size):
-        log_probabilities, _ = net.apply(params, state, mixtures[start : start + batch_size].to(device))
-        parts.append(to_device(log_probabilities, "cpu"))
+    with place_of(params):
+        for start in range(0, len(mixtures), batch_size):
+            log_probabilities, _ = net.apply(params, state, mixtures[start : start + batch_size].to(device))
+            parts.append(to_device(log_probabilities, "cpu"))
     if not parts:
         raise DataError("predict: expected at least one mixture, got none")
     return np.concatenate(parts)

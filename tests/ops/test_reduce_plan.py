@@ -293,3 +293,17 @@ def test_a_plan_is_made_of_integers_and_its_size_is_linear():
     assert (p.n, p.shape) == (40, (2, 2, 500))
     assert all(a.dtype.kind in "iu" for a in p.arrays)
     assert sum(a.nbytes for a in p.arrays) < 4 * 500 * 4 * 20
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_components_in_one_place_are_told_apart_by_index_wherever_the_place_is(dtype):
+    def choices(place):
+        means = np.concatenate([[[-1.0, -1.0]], np.full((129, 2), place), [[1.0, 1.0]]])
+        weights = np.concatenate([[1.0], np.linspace(0.1, 0.3, 129), [1.0]])
+        m = Mixture(weights, means, np.broadcast_to(0.1 * np.eye(2), (131, 2, 2))).astype(dtype)
+        found = plan(m, 4)
+        inside = (found.leaves[0] >= 2) & (found.leaves[0] <= 129)
+        return found.representatives[0][inside]
+
+    # at the centre of the box the fits of equal means are exact, elsewhere they are rounded
+    np.testing.assert_array_equal(choices((0.3, 0.7)), choices((0.0, 0.0)))
