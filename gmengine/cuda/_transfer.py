@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import cupy
 import numpy as np
 
-_in_flight: list[tuple[Any, Any]] = []
+_lock = Lock()
+_in_flight: deque[tuple[Any, Any]] = deque()
 """Events and the pinned memory that is theirs until they have happened, also if nobody waits for them."""
 
 
@@ -25,8 +28,10 @@ def start_copy(array: Any) -> Callable[[], np.ndarray]:
         array.get(out=target, blocking=False)
         arrived = cupy.cuda.Event(disable_timing=True)
         arrived.record()
-    _in_flight[:] = [(event, owned) for event, owned in _in_flight if not event.done]
-    _in_flight.append((arrived, memory))
+    with _lock:
+        _in_flight.append((arrived, memory))
+        while _in_flight and _in_flight[0][0].done:  # those of one stream happen in their order
+            _in_flight.popleft()
 
     def wait() -> np.ndarray:
         arrived.synchronize()
