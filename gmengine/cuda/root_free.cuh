@@ -7,7 +7,10 @@
 #pragma once
 #include "gaussian.cuh"
 
-// Replaces S, packed and positive definite, by its factor; returns 1 / sqrt(det S).
+constexpr wide SMALLEST_NORMAL = 2.2250738585072014e-308;
+
+// Replaces S, packed and positive definite, by its factor; returns 1 / sqrt(det S), or infinity if det S has lost digits
+// because it is below the normal numbers.
 __device__ inline wide root_free(wide (&f)[TRI]) {
     wide before = 1;  // product of the pivots that are done
 #pragma unroll
@@ -36,9 +39,9 @@ __device__ inline wide root_free(wide (&f)[TRI]) {
         f[packed(last, last)] -= b * f[packed(last, one_left)];
         before *= a;
     }
-    const wide root = rsqrt(before * f[packed(last, last)]);
+    const wide det = before * f[packed(last, last)], root = rsqrt(det);
     f[packed(last, last)] = before * root * root;
-    return root;
+    return det >= SMALLEST_NORMAL ? root : root * root * root;  // infinite
 }
 
 // v becomes L^-1 v.
