@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from gmengine.cuda._faults import no_fault
+from gmengine.cuda._tree_faults import reduction_error
 from gmengine.deferred import check
-from gmengine.errors import ArgumentError, NonFiniteError, NotPositiveDefinite
+from gmengine.errors import NonFiniteError
 
 __all__ = ["no_fault", "raise_faults"]
 
-NON_FINITE, NOT_DEFINITE, OTHER_SIGN, TWO_SIGNS, MERGED = 1, 2, 3, 4, 5
+_KINDS = {1: "not finite", 2: "not definite", 3: "other sign", 4: "two signs"}
+MERGED = 5
 _NONE = 2**63 - 1
 _STAGE = 2**60
 
@@ -31,22 +33,8 @@ def raise_faults(first_fault: Any, n_components: int) -> None:
 
 
 def _error(code: int, m: int, i: int) -> Exception:
-    if code == TWO_SIGNS:
-        return ArgumentError(
-            f"reduce: expected n >= 2 for mixture {m}, which has components of both signs, got n = 1"
-        )
-    if code == OTHER_SIGN:
-        which = f"component {i}" if i >= 0 else "a component"
-        return ArgumentError(
-            f"apply: expected the signs and absent components for which the plan was made, {which} of "
-            f"mixture {m} (batch axes flattened) differs"
-        )
     if code == MERGED:
         return NonFiniteError(
             f"reduce: mixture [{m}] cannot be merged: its moments are beyond float64's range"
         )
-    if code == NON_FINITE:
-        return NonFiniteError(f"reduce: expected finite numbers, component [{m}, {i}] has NaN or infinity")
-    return NotPositiveDefinite(
-        f"reduce: expected positive definite covariances, that of component [{m}, {i}] is not"
-    )
+    return reduction_error(_KINDS[code], m, i)
