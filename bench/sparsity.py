@@ -30,7 +30,7 @@ import numpy as np
 import gmengine as gm
 from bench.harness import write_json
 from gmengine.cpu._gaussian import SCALE
-from gmengine.fit import fit_images
+from gmengine.fitting import fit_images
 from gmengine.nn import Network
 from gmengine.ops.convolve import convolve
 from gmengine.threads import kernel_threads

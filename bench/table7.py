@@ -28,7 +28,7 @@ import numpy as np
 
 import gmengine as gm
 from bench.harness import write_json
-from gmengine.fit import fit_images
+from gmengine.fitting import fit_images
 from gmengine.nn.kernel import Kernel
 from gmengine.ops._sample_points import box_points
 from gmengine.ops.relu_lstsq import relu_lstsq

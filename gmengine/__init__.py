@@ -1,6 +1,6 @@
 """Gaussian mixture convolution networks on NumPy and CuPy arrays: algebra, gradients and training."""
 
-from gmengine import data, errors, fit, nn, optim, training
+from gmengine import data, errors, fitting, nn, optim, training
 from gmengine.autograd import Tape, Tensor, check_vjp, grad, value_and_grad
 from gmengine.mixture import Mixture
 from gmengine.ops import transfer
@@ -45,7 +45,7 @@ __all__ = [
     "errors",
     "evaluate",
     "evaluate_components",
-    "fit",
+    "fitting",
     "fit_transfer",
     "grad",
     "integrate",

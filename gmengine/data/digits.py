@@ -14,7 +14,7 @@ from gmengine.data.dataset import Dataset
 from gmengine.data.split import FRACTIONS, SPLIT_SEED, split
 from gmengine.errors import ArgumentError, DTypeError
 from gmengine.files import read_npz
-from gmengine.fit import fit_images
+from gmengine.fitting import fit_images
 from gmengine.mixture import Mixture
 
 SOURCE = (

@@ -9,7 +9,7 @@ import numpy as np
 
 from gmengine.data import load_dataset
 from gmengine.errors import ArgumentError, FileFormatError, ShapeError
-from gmengine.fit import fit_images
+from gmengine.fitting import fit_images
 from gmengine.mixture import Mixture
 from gmengine.nn import Network
 

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 import gmengine
 from gmengine.data import DATASETS, cache_folder, digits, digits_images, load
 from gmengine.errors import ArgumentError, DataError, DTypeError
-from gmengine.fit import fit_images
+from gmengine.fitting import fit_images
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gmengine.backend import Array
-from gmengine.fit._samples import check_count, check_samples, to_mixture
-from gmengine.fit.kmeans import cluster
+from gmengine.fitting._samples import check_count, check_samples, to_mixture
+from gmengine.fitting.kmeans import cluster
 from gmengine.mixture import Mixture
 
 

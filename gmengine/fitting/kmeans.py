@@ -8,7 +8,7 @@ from math import log
 import numpy as np
 
 from gmengine.backend import Array
-from gmengine.fit._samples import Samples, check_count, check_samples, to_mixture
+from gmengine.fitting._samples import Samples, check_count, check_samples, to_mixture
 from gmengine.mixture import Mixture
 
 
@@ -66,7 +66,7 @@ def kmeans(
 
 def cluster(samples: Samples, n: int, rng: np.random.Generator, em_steps: int) -> tuple[np.ndarray, ...]:
     """Cluster, then take EM steps; return weights, means and covariances (S, n, ...) and labels (S, P)."""
-    kernel = import_module("gmengine.fit._kernels").fit  # Numba and compiled code come with the first fit
+    kernel = import_module("gmengine.fitting._kernels").fit  # Numba and compiled code come with the first fit
     count, n_points, dim = samples.points.shape
     weights, means = np.empty((count, n)), np.empty((count, n, dim))
     covariances, labels = np.empty((count, n, dim, dim)), np.empty((count, n_points), np.int32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.harness import Case
-from gmengine import fit
+from gmengine import fitting
 
 
 def cases(smoke: bool) -> list[Case]:
@@ -18,13 +18,13 @@ def cases(smoke: bool) -> list[Case]:
     return [
         Case(
             f"fit_images {len(images)}x8x8 -> 32",
-            lambda: fit.fit_images(images, 32),
+            lambda: fitting.fit_images(images, 32),
             float(len(images)),
             "images",
         ),
         Case(
             f"fit_points {samples}x{count}, K=3 -> {n}",
-            lambda: fit.fit_points(points, masses, n, rng=0),
+            lambda: fitting.fit_points(points, masses, n, rng=0),
             float(samples),
             "clouds",
         ),

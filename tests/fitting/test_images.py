@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gmengine.cpu import _threads
 from gmengine.data import digits_images
 from gmengine.errors import ArgumentError, BackendError, DTypeError, NonFiniteError, ShapeError
-from gmengine.fit import fit_images
+from gmengine.fitting import fit_images
 
 seeds = st.integers(0, 2**32 - 1)
 PIXEL = np.eye(2) / 12

@@ -8,8 +8,8 @@ import numpy as np
 
 from gmengine.backend import Array
 from gmengine.errors import BackendError, DTypeError, ShapeError
-from gmengine.fit._samples import Samples, check_count, check_masses, to_mixture
-from gmengine.fit.kmeans import cluster
+from gmengine.fitting._samples import Samples, check_count, check_masses, to_mixture
+from gmengine.fitting.kmeans import cluster
 from gmengine.mixture import Mixture
 
 _PIXEL_VARIANCE = 1.0 / 12.0  # of the uniform distribution on a unit square, per axis

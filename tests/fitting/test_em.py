@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gmengine import Mixture
 from gmengine.errors import ArgumentError, DTypeError, NonFiniteError, NotPositiveDefinite, ShapeError
-from gmengine.fit import em, fit_points, kmeans
+from gmengine.fitting import em, fit_points, kmeans
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from gmengine.backend import Array, namespace
 from gmengine.errors import ArgumentError, DTypeError, ShapeError
-from gmengine.fit._samples import check_count, check_samples, to_mixture
+from gmengine.fitting._samples import check_count, check_samples, to_mixture
 from gmengine.mixture import Mixture
 
 
@@ -61,7 +61,7 @@ def em(
     if (mixture.check().values().weights < 0).any():
         raise ArgumentError("em: expected weights >= 0, got a mixture with negative ones")
     start = tuple(np.array(a, np.float64, order="C") for a in mixture.values().arrays)
-    kernel = import_module("gmengine.fit._kernels").fit
+    kernel = import_module("gmengine.fitting._kernels").fit
     for part, x, v, floors in samples.pieces():
         no_clustering, labels = np.empty((len(floors), 0, 0)), np.empty(v.shape, np.int32)
         kernel(len(v), x, v, no_clustering, steps, floors, *(a[part] for a in start), labels, samples.dims)

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from gmengine import Mixture
 from gmengine.data import digits_images
-from gmengine.fit import fit_images, kmeans
+from gmengine.fitting import fit_images, kmeans
 
 CENTRES = pixel_centres(8, 8)
 IMAGES = np.round(

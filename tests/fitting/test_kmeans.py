@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gmengine.cpu import _threads
 from gmengine.errors import ArgumentError, BackendError, DTypeError, NonFiniteError, ShapeError
-from gmengine.fit import _kernels, _samples, kmeans
+from gmengine.fitting import _kernels, _samples, kmeans
 
 seeds = st.integers(0, 2**32 - 1)
 
