@@ -18,6 +18,8 @@
 #include <mutex>
 #include <thread>
 #else
+#include <csetjmp>
+#include <memory>
 #include <ucontext.h>
 #endif
 
@@ -258,41 +260,51 @@ bool run_block(unsigned threads, Body& body) {
     return true;
 }
 #else
+// A fiber lives as long as the library and runs one thread of every block. Jumps switch between fibers, for contexts would
+// ask the system for the signal mask each time; a context only makes the stack.
 struct Fiber {
-    ucontext_t context;
+    std::unique_ptr<unsigned char[]> stack;
+    jmp_buf state;
     bool ended;
 };
 inline std::vector<Fiber> fibers;
-inline std::vector<unsigned char> stacks;
-inline ucontext_t scheduler;
+inline jmp_buf scheduler;
 inline unsigned current;
 inline void (*body_of_block)(void*);
 inline void* argument_of_body;
 constexpr std::size_t STACK = 64 * 1024;
 
-inline void yield() { swapcontext(&fibers[current].context, &scheduler); }
+inline void yield() {
+    if (_setjmp(fibers[current].state) == 0) _longjmp(scheduler, 1);
+}
 inline void fiber_main() {
-    body_of_block(argument_of_body);
-    fibers[current].ended = true;
-    ++progress;
+    for (;;) {
+        body_of_block(argument_of_body);
+        fibers[current].ended = true;
+        ++progress;
+        yield();
+    }
+}
+inline void resume(Fiber& f) {
+    if (_setjmp(scheduler) != 0) return;
+    if (f.stack) _longjmp(f.state, 1);
+    f.stack = std::make_unique<unsigned char[]>(STACK);
+    ucontext_t context;
+    getcontext(&context);
+    context.uc_stack.ss_sp = f.stack.get();
+    context.uc_stack.ss_size = STACK;
+    context.uc_link = nullptr;
+    makecontext(&context, fiber_main, 0);
+    setcontext(&context);
 }
 
 // False if the threads that are left all wait for one that has ended.
 template <class Body>
 bool run_block(unsigned threads, Body& body) {
-    fibers.resize(threads);
-    stacks.resize(threads * STACK);
+    if (fibers.size() < threads) fibers.resize(threads);
     body_of_block = [](void* b) { (*static_cast<Body*>(b))(); };
     argument_of_body = &body;
-    for (unsigned t = 0; t < threads; ++t) {
-        Fiber& f = fibers[t];
-        f.ended = false;
-        getcontext(&f.context);
-        f.context.uc_stack.ss_sp = stacks.data() + t * STACK;
-        f.context.uc_stack.ss_size = STACK;
-        f.context.uc_link = &scheduler;
-        makecontext(&f.context, fiber_main, 0);
-    }
+    for (unsigned t = 0; t < threads; ++t) fibers[t].ended = false;
     for (bool left = true; left;) {
         left = false;
         const long before = progress;
@@ -300,10 +312,13 @@ bool run_block(unsigned threads, Body& body) {
             if (fibers[t].ended) continue;
             current = t;
             threadIdx = {t, 0, 0};
-            swapcontext(&scheduler, &fibers[t].context);
+            resume(fibers[t]);
             left = left || !fibers[t].ended;
         }
-        if (left && progress == before) return false;
+        if (left && progress == before) {
+            fibers.clear();  // they stand in the middle of this block
+            return false;
+        }
     }
     return true;
 }
