@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from gmengine._reduction_errors import reduction_error
 from gmengine.cuda._faults import no_fault
-from gmengine.cuda._tree_faults import reduction_error
 from gmengine.deferred import check
 from gmengine.errors import NonFiniteError
 
