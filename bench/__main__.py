@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 from pathlib import Path
+from typing import Any
 
 from bench import gpu
 from bench.harness import measure, write_json
@@ -52,14 +53,21 @@ def main() -> None:
                 f"{result['rate']:10.3g} {result['unit']}/s   first {result['first_seconds']:.2f} s",
                 flush=True,
             )
+            _print_quality(result)
             for peer, theirs in result["peers"].items():
                 print(
                     f"    {peer + ' ' + theirs['form']:<54} {theirs['median_seconds'] * 1e3:10.2f} ms   "
                     f"{theirs['ratio']:8.2f} times ours",
                     flush=True,
                 )
+                _print_quality(theirs)
     if arguments.json:
         write_json(arguments.json, results, peers)
+
+
+def _print_quality(result: dict[str, Any]) -> None:
+    if "quality" in result:
+        print("        " + ", ".join(f"{name} {value:.4f}" for name, value in result["quality"].items()))
 
 
 if __name__ == "__main__":

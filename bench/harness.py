@@ -33,7 +33,8 @@ class Case:
     """One thing to time.
 
     name: what and how large.  run: does it once.  work: how many `unit` one run does (pairs, components, samples).
-    question: the same for peers.
+    question: the same for peers.  quality: numbers of a result, ours or a peer's, that must stand beside the times
+    where results may differ; peers' values are then not compared with ours.
     """
 
     name: str
@@ -41,12 +42,13 @@ class Case:
     work: float
     unit: str
     question: Question | None = None
+    quality: Callable[[Any], dict[str, float]] | None = None
 
 
 def measure(case: Case, *, repeats: int) -> dict[str, Any]:
     """Time `case` after one warm-up run, which compiles; return median, minimum and spread in seconds."""
     began = time.perf_counter()
-    case.run()
+    result = case.run()
     first = time.perf_counter() - began
     seconds = []
     for _ in range(repeats):
@@ -62,7 +64,7 @@ def measure(case: Case, *, repeats: int) -> dict[str, Any]:
         "max_seconds": max(seconds),
         "unit": case.unit,
         "rate": case.work / median,
-    }
+    } | ({"quality": case.quality(result)} if case.quality else {})
 
 
 def environment(peers: Mapping[str, ModuleType] | None = None) -> dict[str, Any]:

@@ -45,7 +45,9 @@ def _answers(peer: ModuleType, question: Question) -> list[tuple[str, Callable[[
 
 
 def _duel(case: Case, run: Callable[[], Any], repeats: int) -> dict[str, Any]:
-    _agree(case, run())
+    values = run()
+    if case.quality is None:
+        _agree(case, values)
     ours, theirs = [], []
     for _ in range(repeats):
         for function, seconds in ((case.run, ours), (run, theirs)):
@@ -59,7 +61,7 @@ def _duel(case: Case, run: Callable[[], Any], repeats: int) -> dict[str, Any]:
         "our_median_seconds": mine,
         "ratio": other / mine,
         "rate": case.work / other,
-    }
+    } | ({"quality": case.quality(values)} if case.quality else {})
 
 
 def _agree(case: Case, values: Any) -> None:

@@ -104,7 +104,7 @@ def watching(watch: Stopwatch) -> Iterator[None]:
     for name in ("clip_by_global_norm", "_decayed"):
         wrap(loop, name, Key("clipping and weight decay", FORWARD, closed=True))
     wrap(loop, "batches", Key("data", FORWARD, closed=True))
-    wrap(loop, "random_linear", Key("data", FORWARD, closed=True))
+    wrap(loop, "augmented", Key("data", FORWARD, closed=True))
     try:
         yield
     finally:

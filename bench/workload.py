@@ -52,4 +52,4 @@ def _batches(samples: gm.data.Dataset, config: RunConfig) -> Iterator[gm.data.Da
     rng = np.random.default_rng(0)
     while True:
         for batch in loop.batches(samples, config.batch_size, rng=rng, drop_last=True):
-            yield replace(batch, mixtures=loop.random_linear(batch.mixtures, config.augment, rng=rng))
+            yield replace(batch, mixtures=loop.augmented(batch.mixtures, config.variation, rng=rng))

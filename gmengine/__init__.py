@@ -2,6 +2,7 @@
 
 from gmengine import data, errors, fitting, nn, optim, training
 from gmengine.autograd import Tape, Tensor, check_vjp, grad, value_and_grad
+from gmengine.fitting.fit import fit
 from gmengine.mixture import Mixture
 from gmengine.ops import transfer
 from gmengine.ops.affine import affine, marginal, scale, translate
@@ -45,8 +46,9 @@ __all__ = [
     "errors",
     "evaluate",
     "evaluate_components",
-    "fitting",
+    "fit",
     "fit_transfer",
+    "fitting",
     "grad",
     "integrate",
     "kl_monte_carlo",

@@ -12,7 +12,10 @@ import gmengine as gm
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(gm.__file__).parent
-KERNELS = sorted(p.stem for p in (ROOT / "gmengine/cpu").glob("[a-z]*.py"))
+FITS = ["fit_em", "fit_kmeans"]  # no op and no gradient: gmengine.fitting calls them
+CPU_FITS = ["fit_hierarchy", "fit_neighbours"]  # fits that run on the CPU alone
+HOUSES = {p.stem for p in (ROOT / "gmengine/cpu").glob("[a-z]*.py")}
+KERNELS = sorted(HOUSES - {*FITS, *CPU_FITS})
 CALLED_BY_OPS = {"forward", "vjp", "plan", "plan_and_forward"}
 METHODS_OF_REDUCE = {"tree_hem", "top", "em", "hem"}
 
@@ -39,6 +42,34 @@ def test_the_parallel_street_has_the_same_functions(op):
         assert argument_names(ours[name]) == argument_names(theirs[name]), name
     tests = "\n".join(p.read_text() for p in (ROOT / "tests/cuda").glob("test_*_kernels.py"))
     assert re.search(rf'cuda\("{op}"\)', tests), f"nothing in tests/cuda runs {op}"
+
+
+def public_functions(path):
+    return {name: function for name, function in functions(path).items() if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("house", FITS)
+def test_a_house_of_fits_has_the_same_functions_on_both_streets(house):
+    ours, theirs = (public_functions(ROOT / f"gmengine/{street}/{house}.py") for street in ("cpu", "cuda"))
+    assert ours.keys() == theirs.keys()
+    for name, function in ours.items():
+        assert argument_names(function) == argument_names(theirs[name]), name
+    tests = "\n".join(p.read_text() for p in (ROOT / "tests/cuda").glob("test_*_kernels.py"))
+    assert re.search(rf'cuda\("{house}"\)', tests), f"nothing in tests/cuda runs {house}"
+
+
+@pytest.mark.parametrize("house", FITS + CPU_FITS)
+def test_a_house_of_fits_has_no_gradient_and_no_op(house):
+    assert "vjp" not in functions(ROOT / f"gmengine/cpu/{house}.py")
+    assert not (ROOT / f"gmengine/ops/{house}.py").exists()
+    fitting = "\n".join(p.read_text() for p in (ROOT / "gmengine/fitting").glob("*.py"))
+    assert house in fitting
+
+
+@pytest.mark.parametrize("house", CPU_FITS)
+def test_a_fit_for_the_cpu_alone_has_no_house_on_the_other_street(house):
+    assert house in HOUSES
+    assert not (ROOT / f"gmengine/cuda/{house}.py").exists()
 
 
 def argument_names(function):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-NAMES = ("limit", "numpy_arrays", "scikit_learn", "jax_jit", "torch_compile", "keops")
+NAMES = ("limit", "numpy_arrays", "scikit_learn", "scikit_learn_fits", "jax_jit", "torch_compile", "keops")
 
 
 def available() -> tuple[dict[str, ModuleType], dict[str, str]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
+from gmengine.cli.progress import Screen
 from gmengine.cli.train import add_threads, chosen_device
 from gmengine.training import PARTS, evaluate, limited_threads, load_checkpoint, load_part, result_of
 
@@ -11,7 +13,7 @@ from gmengine.training import PARTS, evaluate, limited_threads, load_checkpoint,
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("run_folder", metavar="RUN", help="folder of the run, or its checkpoint")
-    parser.add_argument("--data", metavar="NAME|FILE", help="another data set than the run's")
+    parser.add_argument("--data", metavar="DATASET", help="another data set than the run's")
     parser.add_argument(
         "--split",
         choices=PARTS,
@@ -26,8 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the accuracy per class and over all."""
     found = load_checkpoint(arguments.run_folder, chosen_device(arguments))
+    screen = Screen()
+    watch = screen.fit if sys.stdout.isatty() else None  # what is printed elsewhere is the result alone
     with limited_threads(arguments.threads):
-        part, name, source = load_part(found.config, found.task, found.net, arguments.data, arguments.split)
+        part, name, source = load_part(
+            found.config, found.task, found.net, arguments.data, arguments.split, watch
+        )
         epoch, model = result_of(found)
         measured = evaluate(found.net, *model, part)
     print(f"model of epoch {epoch} on {source}, split {name}")

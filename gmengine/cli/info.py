@@ -70,7 +70,7 @@ def facts() -> dict[str, dict[str, Any]]:
         },
         "gpu": _gpu(),
         "folders": {"package": str(Path(__file__).parents[1]), "cache": str(cache_folder())},
-        "data sets": dict(DATASETS),
+        "data sets": {name: entry.summary for name, entry in DATASETS.items()},
         "environment": {name: os.environ[name] for name in sorted(os.environ) if _VARIABLES.match(name)},
     }
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from gmengine import __version__
-from gmengine.cli import compile, evaluate, info, predict, train
+from gmengine.cli import compile, data, evaluate, fit, info, plot, predict, train
 from gmengine.cli.signals import Interrupted, ignore_signals, raising_signals
 from gmengine.errors import GmengineError
 
@@ -30,12 +30,12 @@ def parser() -> argparse.ArgumentParser:
     top = _Parser(
         prog="gmengine",
         description="Gaussian mixture convolution networks on NumPy and CuPy arrays.",
-        epilog="Exit codes: 0 success, 2 error, 130 interrupted (143 by SIGTERM).",
+        epilog="Exit codes: 0 success, 1 raw data missing (data path), 2 error, 130 interrupted (143 by SIGTERM).",
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"gmengine {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, evaluate, predict, compile, info):
+    for module in (train, evaluate, predict, fit, data, plot, compile, info):
         name = module.__name__.rpartition(".")[2]
         summary = (module.__doc__ or "").splitlines()[0]
         command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)

@@ -19,16 +19,40 @@ class Screen:
         self._moving = sys.stdout.isatty() and not plain
         self._unfinished = False
         self._drawn = 0.0
+        self._said = time.perf_counter()
+        self.fitting = False
+
+    def fit(self, done: int, total: int, rate: float) -> None:
+        """Show how far a fit has got: on a moving line, else a line at its end and every half minute."""
+        now = time.perf_counter()
+        self.fitting = done < total
+        if not total:
+            text = "reading raw data"
+        elif done == total:
+            text = f"fitted {total:,} mixtures"
+        else:
+            left = _clock((total - done) / max(rate, 1e-3))
+            text = f"fitting mixtures {done / total:4.0%}  {done:,} of {total:,}  {rate:.0f}/s  {left} left"
+        if total and done < total and self._moving:
+            if now - self._drawn >= 0.1:
+                self._draw(text)
+                self._drawn = now
+        elif not total or done == total or now - self._said > 30:
+            self._erase()
+            print(text, flush=True)
+            self._said = now
 
     def begin(self, start: Start, threads: int) -> None:
         """Print the header and remember when the work began."""
         config, (train, valid, test) = start.config, start.task.sizes
+        self.fitting = False
         self._epochs, self._samples = config.epochs, start.learner.steps_per_epoch * start.learner.batch_size
         self._first, self._began = start.epoch, time.perf_counter()
         words = f"{threads} thread{'s' * (threads != 1)}"
-        print(
-            f"{config.layers} on {config.dataset}: {train} training, {valid} validation, {test} test samples"
-        )
+        subset = start.available is not None and train < start.available
+        training = f"{train:,} of {start.available:,}" if subset else f"{train:,}"
+        sizes = f"{training} training, {valid:,} validation, {test:,} test samples"
+        print(f"{config.layers} on {config.dataset}: {sizes}")
         size = f"{start.learner.net.n_parameters} parameters"
         print(f"{size}, {config.dtype}, {config.device}, {words}, run {start.folder}")
         if start.epoch:
@@ -47,9 +71,8 @@ class Screen:
             f"epoch {epoch}/{self._epochs} {tally.samples / self._samples:4.0%}  loss {tally.mean_loss:.4f}  "
             f"accuracy {tally.accuracy:.4f}  {rate:.0f} samples/s  {_clock(left / rate)} left"
         )
-        width = shutil.get_terminal_size().columns - 1
-        print(f"\r{text[:width]:<{width}}", end="", flush=True)
-        self._drawn, self._unfinished = now, True
+        self._draw(text)
+        self._drawn = now
 
     def epoch(self, line: dict[str, Any]) -> None:
         """Print the line of an epoch in place of the moving one."""
@@ -74,6 +97,11 @@ class Screen:
         """Print the last line."""
         self._erase()
         print(f"test accuracy {run.test['accuracy']:.4f} (n={run.test['n']})", flush=True)
+
+    def _draw(self, text: str) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r{text[:width]:<{width}}", end="", flush=True)
+        self._unfinished = True
 
     def _erase(self) -> None:
         if self._unfinished:

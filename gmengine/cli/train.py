@@ -21,6 +21,7 @@ from gmengine.training import (
     environment_options,
     limited_threads,
     resume,
+    suited_options,
     train,
 )
 
@@ -28,11 +29,10 @@ _DEFAULT = RunConfig()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments; a flag that is not given leaves the field of RunConfig alone."""
+    """Declare the arguments; a flag that is not given leaves the field to the data set, or else to RunConfig."""
     add = parser.add_argument
-    add(
-        "dataset", nargs="?", metavar="DATASET", help="name of a data set (see gmengine info) or a .npz store"
-    )
+    text = "name of a data set (see gmengine data list), name:folder, folder of a store, or .npz file"
+    add("dataset", nargs="?", metavar="DATASET", help=text)
     add("--out", metavar="RUN", help="folder of the run (default: runs/<dataset>, numbered if it exists)")
     add("--resume", metavar="RUN", help="go on with the run in this folder")
     _field(parser, "layers", str, "SPEC", "channels/components per layer, the input first")
@@ -50,11 +50,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _field(parser, "weight_decay", float, "RATE", "of the kernels, relative to Adam's rate")
     _field(parser, "max_norm", float, "NORM", "longer gradients are shortened to it")
     _field(parser, "augment", float, "STRENGTH", "random linear map of every training sample, 0 for none")
+    add(
+        "--augmentation",
+        action="append",
+        metavar="OPTION=VALUE",
+        help="further random variations: rotation=full axis=z scale=0.2 shift=0.1 reflect=x drop=0.1 jitter=0.1; "
+        "may be repeated",
+    )
     _field(parser, "average", float, "DECAY", "running average of the parameters, 0 for none")
     _field(parser, "seed", int, "S", "of the first parameters and the order of batches")
     _field(parser, "dtype", str, None, "also GMENGINE_DTYPE", RunConfig.DTYPES)
     _field(parser, "device", str, "NAME", "cpu, cuda or cuda:<index>; also GMENGINE_DEVICE")
-    _field(parser, "limit_train", int, "N", "use only the first N training samples, for a quick look")
+    _field(parser, "limit_train", int, "N", "use only N training samples, for a quick look")
+    add(
+        "--fit",
+        action="append",
+        metavar="OPTION=VALUE",
+        help="how inputs are fitted, such as steps=5 or method=eckart-soft; may be repeated",
+    )
+    add(
+        "--option",
+        action="append",
+        metavar="OPTION=VALUE",
+        help="how raw data are read, such as points=2048 (see gmengine data info); may be repeated",
+    )
     add(
         "--network",
         action="append",
@@ -102,12 +121,12 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with limited_threads(arguments.threads) as threads:
             watcher = Watcher(
-                on_folder, lambda start: screen.begin(start, threads), screen.batch, screen.epoch
+                on_folder, screen.fit, lambda start: screen.begin(start, threads), screen.batch, screen.epoch
             )
             result = work(watcher)
     except Interrupted as interruption:
         screen.end_line()
-        interruption.advice = _advice(folder)
+        interruption.advice = _advice(folder, screen.fitting)
         raise
     except BaseException:
         screen.end_line()
@@ -119,7 +138,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _new_run(arguments: argparse.Namespace) -> Callable[[Watcher], Run]:
     if arguments.dataset is None:
         raise ArgumentError("name a data set, such as: gmengine train digits")
-    config = RunConfig(**{**environment_options(os.environ), **_given_fields(arguments)})
+    fields = {**suited_options(arguments.dataset), **environment_options(os.environ)}
+    given = {name: value for name, value in _given_fields(arguments).items() if name != "dataset"}
+    config = RunConfig(**{**fields, **given})
     out = arguments.out or Path("runs", Path(config.dataset).stem)
     return lambda watcher: train(config, out=out, numbered=arguments.out is None, watcher=watcher)
 
@@ -134,8 +155,10 @@ def _resumption(arguments: argparse.Namespace) -> Callable[[Watcher], Run]:
     return lambda watcher: resume(arguments.resume, changes, watcher=watcher)
 
 
-def _advice(folder: str | Path | None) -> str:
+def _advice(folder: str | Path | None, fitting: bool) -> str:
     if folder is None or not Path(folder, CHECKPOINT).exists():
+        if fitting:
+            return " while mixtures were fitted: finished shards are kept; the same command goes on with the rest"
         return " before the run began: nothing was kept"
     again = f"gmengine train --resume {shlex.quote(str(folder))}"
     return f"; the last finished epoch is in {Path(folder, CHECKPOINT)}; go on with: {again}"
@@ -144,16 +167,23 @@ def _advice(folder: str | Path | None) -> str:
 def _given_fields(arguments: argparse.Namespace) -> dict[str, Any]:
     names = RunConfig.__dataclass_fields__
     fields = {name: value for name, value in vars(arguments).items() if name in names and value is not None}
-    if "network" in fields:
-        fields["network"] = dict(_option(text) for text in fields["network"])
+    for name in ("network", "fit", "augmentation"):
+        if name in fields:
+            fields[name] = pairs(f"--{name}", fields[name])
+    if arguments.option:
+        fields["fit"] = {**fields.get("fit", {}), "read": pairs("--option", arguments.option)}
     return fields
 
 
-def _option(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ArgumentError(f"--network: expected OPTION=VALUE, got {text!r}")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+def pairs(flag: str, texts: list[str]) -> dict[str, Any]:
+    """Return the options that ``OPTION=VALUE`` texts set; a value is JSON, or else itself."""
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ArgumentError(f"{flag}: expected OPTION=VALUE, got {text!r}")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options

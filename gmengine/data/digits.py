@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 from functools import partial
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gmengine.data.cache import cached
+from gmengine.data.collection import TEST, VALID, Collection
 from gmengine.data.dataset import Dataset
+from gmengine.data.entry import Entry
 from gmengine.data.split import FRACTIONS, SPLIT_SEED, split
-from gmengine.errors import ArgumentError, DTypeError
+from gmengine.errors import ArgumentError, DataError, DTypeError
 from gmengine.files import read_npz
 from gmengine.fitting import fit_images
 from gmengine.mixture import Mixture
@@ -22,6 +25,7 @@ SOURCE = (
     "Repository, https://doi.org/10.24432/C50P49; the 1,797 test images as distributed with scikit-learn"
 )
 LICENCE = "CC BY 4.0"
+CLASS_NAMES = tuple("0123456789")
 _METHOD = 1  # to be raised whenever the same images and seed give other mixtures: it names the cache's files
 
 
@@ -91,12 +95,35 @@ def digits(
     return train, valid, test
 
 
+def _read(folder: Path | None = None) -> Collection:
+    """Return the digits as a collection, split as by `digits`; they are never in a folder of the user's."""
+    if folder is not None:
+        raise DataError("digits: they are part of the package; other images are named as in images:folder")
+    images, labels = digits_images()
+    parts = np.zeros(len(labels), np.int8)
+    _, valid, test = split(labels, FRACTIONS, SPLIT_SEED)
+    parts[valid], parts[test] = VALID, TEST
+    return Collection(images, labels, CLASS_NAMES, parts, "digits", SOURCE, LICENCE)
+
+
 def _fit(images: np.ndarray, labels: np.ndarray, components: int, seed: int) -> Dataset:
     fitted = fit_images(images, components, rng=seed)
     channel = Mixture(*(a[:, None] for a in fitted.arrays))
-    return Dataset(channel, labels, tuple("0123456789"), "digits", SOURCE, LICENCE)
+    return Dataset(channel, labels, CLASS_NAMES, "digits", SOURCE, LICENCE)
 
 
 def _is_fit(dataset: Dataset, labels: np.ndarray, components: int) -> bool:
     shape = (dataset.mixtures.n_components, dataset.mixtures.dim, dataset.mixtures.batch[1])
     return shape == (components, 2, 1) and np.array_equal(dataset.labels, labels)
+
+
+ENTRY = Entry(
+    "digits",
+    "1,797 handwritten digits of 8 x 8 pixels, part of the package",
+    "images",
+    LICENCE,
+    SOURCE,
+    "",
+    lambda folder: None,
+    _read,
+)

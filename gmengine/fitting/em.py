@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from typing import Any
 
 import numpy as np
 
 from gmengine.backend import Array, namespace
 from gmengine.errors import ArgumentError, DTypeError, ShapeError
-from gmengine.fitting._samples import check_count, check_samples, to_mixture
+from gmengine.fitting._checks import check_count, first_false, to_mixture
+from gmengine.fitting._frame import Moments
+from gmengine.fitting._methods import fit_sets, fitter
+from gmengine.fitting._samples import check_samples
+from gmengine.fitting._sets import Piece
 from gmengine.mixture import Mixture
 
 
@@ -18,11 +22,13 @@ def em(
     mixture: Mixture,
     *,
     steps: int = 1,
+    tol: float = 0.0,
     covariance_floor: Array | float | None = None,
 ) -> Mixture:
     """Return the mixtures after `steps` steps of expectation maximisation (EM) on weighted points.
 
-    Every point i is a Gaussian of covariance floor I and mass v_i. One step computes, in logarithms,
+    A sample stops earlier when a step has raised its mean log-likelihood by less than `tol`. Every point i is a
+    Gaussian of covariance floor I and mass v_i. One step computes, in logarithms,
 
         r_is = w_s exp(E_i[log N(x; mu_s, C_s)]) / (sum over s),
         E_i[log N(x; mu, C)] = log N(p_i; mu, C) - floor tr(C^-1) / 2,
@@ -42,6 +48,8 @@ def em(
         below the floor.
     steps : int
         Number of steps; 0 only rescales the weights to the sample's mass.
+    tol : float
+        In nats per unit of mass; 0 takes all steps.
     covariance_floor : float or array, shape (S,)
         As in `kmeans`; give both the same.
 
@@ -51,18 +59,26 @@ def em(
         As `kmeans`, and for an invalid `mixture`.
     """
     steps = check_count("em", "steps", steps, 0)
+    fitter("em", "kmeans+em", tol=tol)
     samples, dtype = check_samples("em", points, masses, covariance_floor)
-    count, _, dim = samples.points.shape
+    count, dim = len(samples), samples.points.shape[1]
     if mixture.batch != (count,) or mixture.dim != dim:
         raise ShapeError(f"em: expected a mixture of batch ({count},) in {dim}-D, got {mixture!r}")
     if mixture.dtype != dtype:
         raise DTypeError(f"em: expected one dtype, got points {dtype} and mixture {mixture.dtype}")
     namespace(points, *mixture.values().arrays)
-    if (mixture.check().values().weights < 0).any():
+    if first_false(mixture.check().values().weights >= 0) is not None:
         raise ArgumentError("em: expected weights >= 0, got a mixture with negative ones")
-    start = tuple(np.array(a, np.float64, order="C") for a in mixture.values().arrays)
-    kernel = import_module("gmengine.fitting._kernels").fit
-    for part, x, v, floors in samples.pieces():
-        no_clustering, labels = np.empty((len(floors), 0, 0)), np.empty(v.shape, np.int32)
-        kernel(len(v), x, v, no_clustering, steps, floors, *(a[part] for a in start), labels, samples.dims)
-    return to_mixture("em", start, dtype)
+    xp = namespace(samples.points)
+    start = tuple(xp.astype(a, xp.float64) for a in mixture.values().arrays)
+    done = 0
+
+    def fit(piece: Piece, n: int, _: Any) -> Moments:
+        nonlocal done
+        part = slice(done, done + len(piece))
+        done += len(piece)
+        weights, means, covariances = (a[part] for a in start)
+        return piece.leave(piece.steps(piece.enter((weights, means, covariances)), steps, float(tol)))
+
+    moments = fit_sets("em", samples, mixture.n_components, fit, np.random.default_rng(0))
+    return to_mixture("em", moments, dtype)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from math import log
+from typing import Any
 
 import numpy as np
 
-from gmengine.backend import Array
-from gmengine.fitting._samples import Samples, check_count, check_samples, to_mixture
+from gmengine.backend import Array, namespace
+from gmengine.fitting._checks import check_count, to_mixture
+from gmengine.fitting._frame import Moments
+from gmengine.fitting._methods import fit_sets, fitter
+from gmengine.fitting._samples import check_samples
+from gmengine.fitting._sets import Piece
+from gmengine.fitting._starts import clusters
 from gmengine.mixture import Mixture
 
 
@@ -19,13 +23,15 @@ def kmeans(
     *,
     rng: int | np.random.Generator | None,
     covariance_floor: Array | float | None = None,
-) -> tuple[Mixture, np.ndarray]:
+    init: str = "kmeans++",
+) -> tuple[Mixture, Array]:
     """Cluster every sample by weighted k-means; return the clusters' moments as mixtures, and the labels.
 
     Seeds come from greedy k-means++ (a point is drawn with probability proportional to mass times squared
-    distance; of 2 + log N draws the best stays), then Lloyd's iteration runs until no label changes (300
-    rounds at most). Ties go to the lowest index, where numbers within rounding count as equal. An empty
-    cluster moves to the point of largest mass times squared distance to its own centre.
+    distance; of 2 + log N draws the best stays) or are furthest points (the first point, then ever the one
+    furthest from all seeds), then Lloyd's iteration runs until no label changes (300 rounds at most). Ties go to
+    the lowest index, where numbers within rounding count as equal. An empty cluster moves to the point of
+    largest mass times squared distance to the nearest centre.
 
     Parameters
     ----------
@@ -40,6 +46,8 @@ def kmeans(
     covariance_floor : float or array, shape (S,)
         Variance that every point has by itself; added to the covariances. By default 1e-6 of the squared
         longest side of the sample's box (of 1 where all points coincide).
+    init : {"kmeans++", "furthest"}
+        Where to start.
 
     Returns
     -------
@@ -56,23 +64,20 @@ def kmeans(
     NonFiniteError
         Names the index of the first NaN or infinity.
     ArgumentError
-        If a mass is negative (names its index), or n_components or covariance_floor is not positive.
+        If a mass is negative (names its index), n_components or covariance_floor is not positive,
+        or `init` is unknown.
     """
     n = check_count("kmeans", "n_components", n_components, 1)
+    fitter("kmeans", "kmeans", init=init)
     samples, dtype = check_samples("kmeans", points, masses, covariance_floor)
-    *moments, labels = cluster(samples, n, np.random.default_rng(rng), em_steps=0)
-    return to_mixture("kmeans", tuple(moments), dtype), labels
+    draw, labels = np.random.default_rng(rng).random, []
 
+    def fit(piece: Piece, n: int, _: Any) -> Moments:
+        moments, found = clusters(piece, n, draw, init)
+        labels.append(found)
+        return piece.leave(moments)
 
-def cluster(samples: Samples, n: int, rng: np.random.Generator, em_steps: int) -> tuple[np.ndarray, ...]:
-    """Cluster, then take EM steps; return weights, means and covariances (S, n, ...) and labels (S, P)."""
-    kernel = import_module("gmengine.fitting._kernels").fit  # Numba and compiled code come with the first fit
-    count, n_points, dim = samples.points.shape
-    weights, means = np.empty((count, n)), np.empty((count, n, dim))
-    covariances, labels = np.empty((count, n, dim, dim)), np.empty((count, n_points), np.int32)
-    trials = 2 + int(log(n))
-    for part, points, masses, floors in samples.pieces():
-        uniforms = rng.random((len(floors), n, trials))
-        out = (weights[part], means[part], covariances[part], labels[part])
-        kernel(len(masses), points, masses, uniforms, em_steps, floors, *out, samples.dims)
-    return weights, means, covariances, labels
+    moments = fit_sets("kmeans", samples, n, fit, np.random.default_rng(0))  # which `fit` leaves alone
+    xp = namespace(samples.points)
+    every = xp.concat(labels) if labels else xp.zeros(0, dtype=xp.int32)
+    return to_mixture("kmeans", moments, dtype), xp.reshape(every, np.shape(masses))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from gmengine.backend import Array
-from gmengine.fitting._samples import check_count, check_samples, to_mixture
-from gmengine.fitting.kmeans import cluster
+from gmengine.fitting._checks import check_count, to_mixture
+from gmengine.fitting._methods import fit_sets, fitter
+from gmengine.fitting._samples import check_samples
 from gmengine.mixture import Mixture
 
 
@@ -20,6 +21,8 @@ def fit_points(
     covariance_floor: Array | float | None = None,
 ) -> Mixture:
     """Fit one mixture to every sample of weighted points: k-means, then EM steps (paper section 5).
+
+    `gmengine.fit` does the same for ragged sets, by every method.
 
     Parameters
     ----------
@@ -52,5 +55,7 @@ def fit_points(
     n = check_count("fit_points", "n_components", n_components, 1)
     steps = check_count("fit_points", "em_steps", em_steps, 0)
     samples, dtype = check_samples("fit_points", points, masses, covariance_floor)
-    *moments, _ = cluster(samples, n, np.random.default_rng(rng), steps)
-    return to_mixture("fit_points", tuple(moments), dtype)
+    fit = fitter("fit_points", "kmeans+em", steps=steps)
+    return to_mixture(
+        "fit_points", fit_sets("fit_points", samples, n, fit, np.random.default_rng(rng)), dtype
+    )

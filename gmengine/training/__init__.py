@@ -8,6 +8,7 @@ from gmengine.training.metrics import Evaluation, accuracy, evaluate, predict, r
 from gmengine.training.progress import Model, Progress, Tally
 from gmengine.training.run import Run, Start, Watcher, resume, train
 from gmengine.training.splits import PARTS, Splits, Task, load_part, load_splits
+from gmengine.training.suited import suited_options
 from gmengine.training.threads import limited_threads, requested_threads
 from gmengine.training.warm_up import warm_up
 
@@ -41,6 +42,7 @@ __all__ = [
     "result_of",
     "resume",
     "run_epoch",
+    "suited_options",
     "train",
     "train_epoch",
     "train_step",

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from gmengine.data.augment import Augmentation
+from gmengine.data.catalogue import names_data_set
+from gmengine.data.fitted import FIT_OPTIONS
 from gmengine.errors import ArgumentError
 from gmengine.nn import Network
 
@@ -20,10 +23,13 @@ class RunConfig:
     Parameters
     ----------
     dataset : str
-        Name of a known data set, or the path of a .npz data set store (made absolute).
+        Name of a known data set, ``name:folder`` where its raw data lie elsewhere, the folder of a store, or a
+        .npz file of `data.save_dataset`; paths are made absolute.
     layers : str
         The network, ``channels/components`` per layer; the first entry also says to how many components the
         inputs are fitted.
+    fit : dict
+        Further options of `data.fitted`, such as ``{"steps": 5, "read": {"points": 2048}}``.
     network : dict
         Further fields of `gmengine.nn.Network`, such as ``{"radius": 2.0}``.
     epochs, batch_size : int
@@ -39,6 +45,8 @@ class RunConfig:
         Gradients longer than this, over all parameters together, are shortened to it.
     augment : float
         Strength of the random linear map of every training sample (`data.random_linear`); 0 for none.
+    augmentation : dict
+        Further fields of `data.Augmentation`, such as ``{"rotation": "full", "drop": 0.1}``.
     average : float
         Decay per step of a running average of parameters and statistics, which is then what is evaluated and
         returned; 0 for none.
@@ -49,7 +57,7 @@ class RunConfig:
     device : str
         ``"cpu"``, ``"cuda"`` or ``"cuda:<index>"``.
     limit_train : int or None
-        Use only so many training samples, for a quick look.
+        Use only so many training samples, for a quick look: the first of every class, in its share.
 
     Raises
     ------
@@ -59,6 +67,7 @@ class RunConfig:
 
     dataset: str = "digits"
     layers: str = "1/32 -> 8/8 -> 10"
+    fit: dict[str, Any] = field(default_factory=dict)
     network: dict[str, Any] = field(default_factory=dict)
     epochs: int = 40
     batch_size: int = 32
@@ -67,6 +76,7 @@ class RunConfig:
     weight_decay: float = 0.1
     max_norm: float = 1.0
     augment: float = 0.1
+    augmentation: dict[str, Any] = field(default_factory=dict)
     average: float = 0.0
     seed: int = 0
     dtype: str = "float32"
@@ -81,6 +91,8 @@ class RunConfig:
             if not isinstance(getattr(self, name), str):
                 raise ArgumentError(f"{name}: expected a string, got {getattr(self, name)!r}")
         self._check_network()
+        self._check_fit()
+        self._check_augmentation()
         self._whole("epochs", 1)
         self._whole("batch_size", 2)  # batch statistics need two
         self._whole("seed", 0)
@@ -93,8 +105,7 @@ class RunConfig:
         self._number("average", lambda x: 0 <= x < 1, "a number from 0 to below 1")
         self._choice("schedule", self.SCHEDULES)
         self._choice("dtype", self.DTYPES)
-        if self.reads_file:
-            object.__setattr__(self, "dataset", os.path.abspath(self.dataset))
+        object.__setattr__(self, "dataset", _absolute(self.dataset))
 
     def _check_network(self) -> None:
         taken = {"channels", "components", "dim", "dtype"}  # said by layers, dataset and dtype
@@ -106,6 +117,32 @@ class RunConfig:
             raise ArgumentError(
                 f"network: unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}"
             )
+
+    def _check_fit(self) -> None:
+        if not isinstance(self.fit, dict) or any(not isinstance(key, str) for key in self.fit):
+            raise ArgumentError(f"fit: expected a dict of options, got {self.fit!r}")
+        unknown = sorted(set(self.fit) - FIT_OPTIONS)
+        if unknown:
+            raise ArgumentError(
+                f"fit: unknown option {unknown[0]!r}; known are {', '.join(sorted(FIT_OPTIONS))}"
+            )
+        if not isinstance(self.fit.get("read", {}), dict):
+            raise ArgumentError(f"fit: expected a dict as read, got {self.fit['read']!r}")
+
+    def _check_augmentation(self) -> None:
+        given = self.augmentation
+        if not isinstance(given, dict) or any(not isinstance(key, str) for key in given):
+            raise ArgumentError(f"augmentation: expected a dict of options, got {given!r}")
+        known = {f.name for f in dataclasses.fields(Augmentation)} - {"linear"}  # that is said by augment
+        unknown = sorted(set(given) - known)
+        if unknown:
+            raise ArgumentError(
+                f"augmentation: unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}"
+            )
+        try:
+            Augmentation(**given)
+        except ArgumentError as error:
+            raise ArgumentError(f"augmentation: {error}") from None
 
     def _whole(self, name: str, least: int) -> None:
         value = getattr(self, name)
@@ -124,9 +161,14 @@ class RunConfig:
             raise ArgumentError(f"{name}: expected one of {', '.join(choices)}, got {getattr(self, name)!r}")
 
     @property
+    def variation(self) -> Augmentation:
+        """What happens to every training sample: `augment` and `augmentation` together."""
+        return Augmentation(linear=self.augment, **self.augmentation)
+
+    @property
     def reads_file(self) -> bool:
-        """Whether `dataset` is a path, not a name."""
-        return self.dataset.endswith(".npz")
+        """Whether `dataset` is a .npz file."""
+        return self.dataset.endswith(".npz") and not names_data_set(self.dataset)
 
     @property
     def keeps_best(self) -> bool:
@@ -170,6 +212,15 @@ class RunConfig:
                 flag = each.name.replace("_", "-")
                 raise ArgumentError(f"resume: the run was started with {flag} {before!r}, not {after!r}")
         return asked
+
+
+def _absolute(dataset: str) -> str:
+    """Return a data set with the path in it, if there is one, made absolute."""
+    if names_data_set(dataset):
+        name, _, folder = dataset.partition(":")
+        return f"{name}:{os.path.abspath(os.path.expanduser(folder))}" if folder else dataset
+    is_path = dataset.endswith(".npz") or os.sep in dataset or os.path.isdir(dataset)
+    return os.path.abspath(dataset) if is_path else dataset
 
 
 def environment_options(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ def read_mixtures(path: str | os.PathLike[str], net: Network) -> Mixture:
     ----------
     path : path-like
         A .npz data set store or saved Mixture (batch (), (n,) or (n, channels)), or a .npy array of gray
-        images (n, H, W) or (H, W), which are fitted to the network's number of components as the digits are.
+        images (n, H, W) or (H, W), which are fitted to the network's number of components as the digits are;
+        bytes (uint8) are divided by 255, as the readers of data sets do.
     net : Network
         Says how many components and which dtype.
 
@@ -57,7 +58,7 @@ def _read_images(file: Path) -> np.ndarray:
         images = images[None]
     if images.ndim != 3 or 0 in images.shape:
         raise ShapeError(f"{file}: expected gray images (n, H, W) or (H, W), got {images.shape}")
-    return images
+    return images / np.float32(255) if images.dtype == np.uint8 else images
 
 
 def _read_store(file: Path) -> Mixture:

@@ -16,7 +16,7 @@ import numpy as np
 from gmengine.autograd import Tape, leaves, tree_map, value_and_grad
 from gmengine.autograd.trees import walk
 from gmengine.backend import namespace, to_device
-from gmengine.data import Dataset, batches, random_linear
+from gmengine.data import Dataset, augmented, batches
 from gmengine.deferred import Checks, check, collected_checks
 from gmengine.errors import NonFiniteError, NotPositiveDefinite
 from gmengine.nn import Network, negative_log_likelihood
@@ -47,11 +47,19 @@ class Learner:
         What learns.
     n_train : int
         Size of the training split.
+
+    Raises
+    ------
+    ArgumentError
+        If the configured augmentation cannot be of the network's dimension.
     """
 
     config: RunConfig
     net: Network
     n_train: int
+
+    def __post_init__(self) -> None:
+        self.config.variation.check_dim(self.net.dim)
 
     @property
     def batch_size(self) -> int:
@@ -183,7 +191,7 @@ def train_epoch(
 ) -> tuple[Progress, Tally]:
     """Return the progress after all batches of the next epoch, and their sums.
 
-    The order of the samples and their random maps depend on the seed and the number of the epoch alone.
+    The order of the samples and their random variations depend on the seed and the number of the epoch alone.
 
     Parameters
     ----------
@@ -216,7 +224,7 @@ def train_epoch(
     # A GPU is given a step before the host looks at the one before it; on the CPU nothing waits.
     before, where = Checks(), ""
     for i, batch in enumerate(batches(train, learner.batch_size, rng=rng, drop_last=True)):
-        batch = replace(batch, mixtures=random_linear(batch.mixtures, learner.config.augment, rng=rng))
+        batch = replace(batch, mixtures=augmented(batch.mixtures, learner.config.variation, rng=rng))
         here = f"epoch {number}, batch {i + 1}, step {progress.step + 1}"
         with _diverging(here), collected_checks() as checks:
             progress, loss, correct = train_step(learner, progress, batch)

@@ -53,6 +53,7 @@ class Start(NamedTuple):
     learner: Learner
     epoch: int  # finished so far
     folder: Path | None
+    available: int | None = None  # training samples before the configuration's limit
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,9 @@ class Watcher:
     on_folder : callable, optional
         Is called with the folder of a new run as soon as it is claimed; it goes again if the run does not get
         as far as its first checkpoint.
+    on_fit : callable, optional
+        Is called with the objects fitted so far, their total (0 while raw data are read) and how many a second
+        are fitted, where the data are not yet mixtures.
     on_start : callable, optional
         Is called with a `Start` once the data are loaded and the first checkpoint is written.
     on_batch : callable, optional
@@ -73,6 +77,7 @@ class Watcher:
     """
 
     on_folder: Callable[[Path], object] | None = None
+    on_fit: Callable[[int, int, float], object] | None = None
     on_start: Callable[[Start], object] | None = None
     on_batch: Callable[[int, Tally], None] | None = None
     on_epoch: Callable[[dict[str, Any]], object] | None = None
@@ -107,7 +112,7 @@ def train(
     ArgumentError
         If `out` holds a run already, or the layers cannot be read.
     DataError
-        If the data set is unknown or does not fit.
+        If the data set is unknown, missing or does not fit.
     BackendError
         If the device is not usable.
     NonFiniteError
@@ -124,7 +129,7 @@ def train(
     try:
         if folder is not None and watcher.on_folder is not None:
             watcher.on_folder(folder)
-        splits = load_splits(config, net)
+        splits = load_splits(config, net, watcher.on_fit)
         task = splits.task
         check_task(task, net)
         learner = Learner(config, make_network(config, task.dim), task.sizes[0])
@@ -135,7 +140,7 @@ def train(
     except BaseException:
         _release(made)
         raise
-    return _go_on(Start(config, task, learner, 0, folder), splits, progress, watcher)
+    return _go_on(Start(config, task, learner, 0, folder, splits.available), splits, progress, watcher)
 
 
 def resume(
@@ -171,7 +176,8 @@ def resume(
     changes = dict(changes or {})
     found = load_checkpoint(folder, changes.get("device"))
     config = found.config.continued(changes)
-    splits = load_splits(config, found.net)
+    watcher = watcher or Watcher(on_epoch=on_epoch)
+    splits = load_splits(config, found.net, watcher.on_fit)
     if splits.task != found.task:
         raise DataError(f"resume: {config.dataset} is no longer the data set that {folder} was started with")
     learner = Learner(config, found.net, found.task.sizes[0])
@@ -179,8 +185,7 @@ def resume(
         for left_over in folder.glob(f".{name}.*.tmp"):  # of a process that was killed while writing
             left_over.unlink()
     _write_words(folder, config, found.progress)
-    watcher = watcher or Watcher(on_epoch=on_epoch)
-    start = Start(config, found.task, learner, found.progress.epoch, folder)
+    start = Start(config, found.task, learner, found.progress.epoch, folder, splits.available)
     return _go_on(start, splits, found.progress, watcher)
 
 

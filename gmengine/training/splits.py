@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gmengine.data import DATASETS, Dataset, load, load_dataset, split
-from gmengine.data.split import FRACTIONS, SPLIT_SEED
+from gmengine.data import Dataset, RawData, load
+from gmengine.data.build import Progress
+from gmengine.data.catalogue import names_data_set, parse_spec
+from gmengine.data.fitted import unknown
+from gmengine.data.shards import is_store
 from gmengine.errors import DataError, ShapeError
 from gmengine.mixture import Mixture
 from gmengine.nn import Network
@@ -29,11 +32,17 @@ class Task(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """Three disjoint parts of a data set."""
+    """Three disjoint parts of a data set; `available` is the size of the training part before any limit."""
 
     train: Dataset
     valid: Dataset
     test: Dataset
+    available: int
+
+    @property
+    def parts(self) -> tuple[Dataset, Dataset, Dataset]:
+        """Training, validation and test part."""
+        return self.train, self.valid, self.test
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -43,7 +52,7 @@ class Splits(NamedTuple):
     @property
     def task(self) -> Task:
         """What these data are; the fingerprint is of all labels in order."""
-        labels = np.concatenate([part.labels for part in self])
+        labels = np.concatenate([part.labels for part in self.parts])
         checksum = zlib.crc32(labels.astype("<i8").tobytes())
         return Task(self.train.mixtures.dim, self.train.class_names, self.sizes, checksum)
 
@@ -52,59 +61,64 @@ class Splits(NamedTuple):
         if name != "all":
             chosen: Dataset = getattr(self, name)
             return chosen
-        columns = zip(*(part.mixtures.arrays for part in self), strict=True)
+        columns = zip(*(part.mixtures.arrays for part in self.parts), strict=True)
         mixtures = Mixture(*(np.concatenate(column) for column in columns))
-        labels = np.concatenate([part.labels for part in self])
+        labels = np.concatenate([part.labels for part in self.parts])
         return dataclasses.replace(self.test, mixtures=mixtures, labels=labels)
 
 
 def check_source(config: RunConfig) -> None:
-    """Raise DataError for a name that is not known, OSError for a store that is not there; read nothing."""
+    """Raise an error for data that are unknown or not there; says what would help. Reads nothing."""
     if config.reads_file:
         os.stat(config.dataset)
-    elif config.dataset not in DATASETS:
-        raise DataError(
-            f"unknown data set {config.dataset!r}; known are {', '.join(sorted(DATASETS))}, and stores *.npz"
-        )
+    elif names_data_set(config.dataset):
+        RawData(config.dataset, config.fit.get("read"))
+    elif not is_store(config.dataset):
+        raise unknown(config.dataset)
 
 
-def load_splits(config: RunConfig, net: Network) -> Splits:
+def load_splits(config: RunConfig, net: Network, on_fit: Progress | None = None) -> Splits:
     """Return the three parts as `net` takes them, on the CPU.
 
     Parameters
     ----------
     config : RunConfig
-        Its `dataset`, `dtype` and `limit_train` count.
+        Its `dataset`, `fit`, `dtype` and `limit_train` count.
     net : Network
         Says to how many components inputs are fitted. Its dimension does not count.
+    on_fit : callable, optional
+        Is told how a fit gets on, see `data.fitted`.
 
     Raises
     ------
     DataError
-        If the data set is unknown, or there are fewer training samples than `limit_train`.
+        If the data set is unknown or missing, or there are fewer training samples than `limit_train`.
     ShapeError
         If the mixtures of a store have other channels or components than the network takes.
     FileFormatError, OSError
         If the store cannot be read.
     """
     check_source(config)
-    if config.reads_file:
-        whole = load_dataset(config.dataset)
-        whole = dataclasses.replace(whole, mixtures=whole.mixtures.astype(config.dtype))
-        parts = Splits(*(whole[index] for index in split(whole.labels, FRACTIONS, SPLIT_SEED)))
-    else:
-        parts = Splits(*load(config.dataset, components=net.components[0], dtype=config.dtype))
-    found = parts.train.mixtures
-    if (found.batch[1], found.n_components) != (net.channels[0], net.components[0]):
+    components = net.components[0]
+    assert components is not None  # only the last layer's may be
+    options = {**config.fit, **({} if on_fit is None else {"progress": on_fit})}
+    train, valid, test = load(config.dataset, components, dtype=config.dtype, **options)
+    found = train.mixtures
+    if (found.batch[1], found.n_components) != (net.channels[0], components):
         raise ShapeError(
             f"{config.dataset}: mixtures of {found.batch[1]}/{found.n_components} (channels/components), "
-            f"but the layers {net.spec!r} begin with {net.channels[0]}/{net.components[0]}"
+            f"but the layers {net.spec!r} begin with {net.channels[0]}/{components}"
         )
-    return parts._replace(train=_limited(parts.train, config.limit_train))
+    return Splits(_limited(train, config.limit_train), valid, test, len(train))
 
 
 def load_part(
-    config: RunConfig, task: Task, net: Network, data: str | None = None, part: str | None = None
+    config: RunConfig,
+    task: Task,
+    net: Network,
+    data: str | None = None,
+    part: str | None = None,
+    on_fit: Progress | None = None,
 ) -> tuple[Dataset, str, str]:
     """Return a part of a run's data, or of other data for the same task, and the names of part and data.
 
@@ -113,9 +127,11 @@ def load_part(
     config, task, net : RunConfig, Task, Network
         Of the run's checkpoint.
     data : str, optional
-        Another data set or store than the run's.
+        Another data set or store than the run's; it is fitted as the run's was.
     part : str, optional
         One of `PARTS`; by default "test" of the run's own data and "all" of others.
+    on_fit : callable, optional
+        As of `load_splits`.
 
     Raises
     ------
@@ -123,9 +139,9 @@ def load_part(
         If the run's own data have changed, other data have other classes or another dimension, or the part is
         empty.
     """
-    asked = config if data is None else dataclasses.replace(config, dataset=data, limit_train=None)
+    asked = config if data is None else _asked(config, data)
     own = asked.dataset == config.dataset
-    splits = load_splits(config if own else asked, net)
+    splits = load_splits(config if own else asked, net, on_fit)
     if own and splits.task != task:
         raise DataError(f"{config.dataset} is no longer what the run was trained on")
     if splits.task[:2] != task[:2]:
@@ -154,9 +170,24 @@ def check_task(task: Task, net: Network) -> None:
         )
 
 
+def _asked(config: RunConfig, data: str) -> RunConfig:
+    """Return the configuration of other data: the run's way of fitting, as far as it applies to them."""
+    fit: dict[str, Any] = {}
+    if names_data_set(data):
+        known = parse_spec(data).entry.options
+        read = {name: value for name, value in config.fit.get("read", {}).items() if name in known}
+        fit = {**config.fit, "read": read}
+    return dataclasses.replace(config, dataset=data, fit=fit, limit_train=None)
+
+
 def _limited(train: Dataset, count: int | None) -> Dataset:
+    """Return `count` objects: the first of every class, so many that its share stays; in their old order."""
     if count is None:
         return train
     if count > len(train):
         raise DataError(f"limit_train: the training split has {len(train)} samples, not {count}")
-    return train[:count]
+    place = np.empty(len(train))
+    for label in np.unique(train.labels):
+        members = np.flatnonzero(train.labels == label)
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return train[np.sort(np.argsort(place, kind="stable")[:count])]

@@ -34,6 +34,9 @@ def test_help_names_every_command_and_every_default(gmengine_command, tmp_path):
         "train",
         "evaluate",
         "predict",
+        "fit",
+        "data",
+        "plot",
         "compile",
         "info",
     ]
@@ -55,7 +58,7 @@ def test_training_prints_a_header_a_line_per_epoch_and_the_accuracy(gmengine_com
     assert "\r" not in done.stdout
     *header, first, second, last = done.stdout.splitlines()
     assert header == [
-        "1/8 -> 4/4 -> 10 on digits: 96 training, 180 validation, 359 test samples",
+        "1/8 -> 4/4 -> 10 on digits: 96 of 1,258 training, 180 validation, 359 test samples",
         "1560 parameters, float32, cpu, 1 thread, run runs/digits",
     ]
     pattern = r"epoch {}/2  loss [\d.]+  accuracy [\d.]+  validation [\d.]+  \d+ samples/s  \d+:\d\d left"

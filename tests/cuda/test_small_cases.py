@@ -1,4 +1,4 @@
-"""The smallest call, with its gradients, of every op that has CUDA kernels; also what runs under sanitizers."""
+"""The smallest call, with its gradients, of all that has CUDA kernels; also what runs under sanitizers."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ CASES = {
     "top": lambda m: gm.reduce(m, 3, method="top"),
     "tree_hem": lambda m: gm.reduce(m, 4),
 }
+FITS = {
+    "fit_em": {"n_components": 3, "method": "random+em", "steps": 2, "tol": 1e-9},
+    "fit_kmeans": {"n_components": 7, "method": "kmeans"},
+}
 
 
 def small():
@@ -45,7 +49,7 @@ def total(outputs):
 
 
 def test_every_house_has_its_case():
-    assert sorted(CASES) == HOUSES
+    assert sorted({**CASES, **FITS}) == HOUSES
 
 
 @pytest.mark.sanitize
@@ -58,3 +62,17 @@ def test_the_smallest_case_runs_with_its_gradients(name):
         assert all(np.isfinite(g).all() and g.any() for g in slopes.arrays)
         assert any(kernel.startswith(name) or name in kernel for kernel in launched), dict(launched)
     assert sys.modules.get("cupy") is not host_cupy
+
+
+@pytest.mark.sanitize
+@pytest.mark.parametrize("init", ["kmeans++", "furthest"])
+@pytest.mark.parametrize("name", sorted(FITS))
+def test_the_smallest_fit_runs(name, init):
+    options = {**FITS[name], **({"init": init} if name == "fit_kmeans" else {})}
+    masses = np.array([[1, 0, 2, 3, 1], [0, 0, 0, 0, 0]], np.float32)
+    with cuda_houses_on_host():
+        launched = sys.modules["gmengine.cuda._launch"].launches
+        mixture = gm.fit(POINTS, weights=masses, **options)
+        assert np.count_nonzero(mixture.weights[0]) == min(4, options["n_components"])
+        assert not mixture.weights[1].any()
+        assert any(kernel.startswith(name) for kernel in launched), dict(launched)

@@ -64,3 +64,37 @@ def cloud(rng, samples, count, dim, holes=0.2):
     points = rng.standard_normal((samples, count, dim)) + 4.0 * rng.integers(-1, 2, (samples, count, 1))
     masses = rng.uniform(0.1, 2.0, (samples, count)) * (rng.random((samples, count)) >= holes)
     return points, masses
+
+
+def furthest_points(points, n):
+    """Indices of the first point and then ever the point furthest from those before, the lowest on ties."""
+    chosen = [0]
+    while len(chosen) < min(n, len(points)):
+        squares = [min(sum((p - points[c]) ** 2) for c in chosen) for p in points]
+        if max(squares) == 0:
+            break
+        chosen.append(int(np.argmax(np.array(squares) >= max(squares) * (1 - 1e-12))))
+    return chosen
+
+
+def lloyd(points, masses, centres, rounds):
+    """Labels and weighted means after at most `rounds` assignments; the lowest label on ties, no cluster empty."""
+    labels = None
+    for _ in range(rounds):
+        old = labels
+        squares = ((points[:, None] - centres) ** 2).sum(-1)
+        labels = np.argmax(squares <= squares.min(axis=1, keepdims=True) + 1e-13, axis=1)
+        if old is not None and (labels == old).all():
+            break
+        centres = np.array(
+            [np.average(points[labels == s], 0, masses[labels == s]) for s in range(len(centres))]
+        )
+    return labels, centres
+
+
+def neighbourhood(points, i, number):
+    """Mean outer product of the offsets from point i to its nearest others, all that tie included."""
+    offsets = np.delete(points, i, axis=0) - points[i]
+    squares = (offsets**2).sum(-1)
+    chosen = offsets[squares <= np.sort(squares)[min(number, len(squares)) - 1] * (1 + 1e-12)]
+    return chosen.T @ chosen / len(chosen)

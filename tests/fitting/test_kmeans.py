@@ -6,9 +6,9 @@ from fit_oracle import cloud
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gmengine.cpu import _threads
+from gmengine.cpu import _fit_assign, _threads
 from gmengine.errors import ArgumentError, BackendError, DTypeError, NonFiniteError, ShapeError
-from gmengine.fitting import _kernels, _samples, kmeans
+from gmengine.fitting import _sets, kmeans
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -65,9 +65,10 @@ def test_a_point_between_two_centres_goes_to_the_lower_index(seed):
 def test_an_empty_cluster_takes_the_point_of_largest_mass_times_squared_distance():
     labels, distances = np.array([0, 0, 2, 2, 2]), np.array([1.0, 2.0, 0.5, 2.0, 0.1])
     masses = np.array([1.0, 3.0, 1.0, 3.0, 9.0])  # points 1 and 3 tie: the first wins, then the other
-    assert _kernels._reseed.py_func(masses, 4, labels, distances)
+    upper, filled = np.zeros(5), np.array([True, False, True, False])
+    _fit_assign._fill.py_func(masses, filled, labels, distances, upper)
     np.testing.assert_array_equal(labels, [0, 1, 2, 3, 2])
-    assert not _kernels._reseed.py_func(masses, 4, labels, distances)
+    np.testing.assert_array_equal(upper, [0, np.inf, 0, np.inf, 0])
 
 
 def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
@@ -86,7 +87,7 @@ def test_results_do_not_depend_on_the_pieces_or_on_later_samples(monkeypatch):
     whole, labels = kmeans(points, masses, 5, rng=3)
     alone, _ = kmeans(points[:2], masses[:2], 5, rng=3)
     np.testing.assert_array_equal(alone.means, whole.means[:2])
-    monkeypatch.setattr(_samples, "_PIECE", 4 * 40 * 2)
+    monkeypatch.setattr(_sets, "_PIECE", 4 * 40 * 2)
     pieces, labels_of_pieces = kmeans(points, masses, 5, rng=3)
     np.testing.assert_array_equal(pieces.covariances, whole.covariances)
     np.testing.assert_array_equal(labels_of_pieces, labels)
@@ -162,6 +163,7 @@ def with_value(shape, index, value):
         (bad(np.zeros((2, 3, 2), np.float32)), DTypeError, "masses float64"),
         (bad(np.zeros((2, 3, 2), int), np.ones((2, 3), int)), DTypeError, "int64"),
         (bad("points"), BackendError, "got str"),
+        (bad(init="random"), ArgumentError, r"init to be one of \('kmeans\+\+', 'furthest'\)"),
         (bad(n_components=0), ArgumentError, "n_components"),
         (bad(n_components=2.0), ArgumentError, "n_components"),
         (bad(n_components=True), ArgumentError, "n_components"),

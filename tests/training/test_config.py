@@ -14,6 +14,7 @@ from gmengine.training import RunConfig, environment_options
 FULL = RunConfig(
     dataset="digits",
     layers="1/8 -> 4/4 -> 10",
+    fit={"steps": 5},
     network={"radius": 2.0, "bias": True},
     epochs=7,
     batch_size=11,
@@ -22,6 +23,7 @@ FULL = RunConfig(
     weight_decay=0.2,
     max_norm=3.0,
     augment=0.05,
+    augmentation={"rotation": "full", "drop": 0.1},
     average=0.9,
     seed=5,
     dtype="float64",
@@ -51,6 +53,9 @@ def test_json_brings_every_field_back():
         ("max_norm", float("inf")),
         ("average", 1.0),
         ("augment", 0.5),
+        ("augmentation", {"linear": 0.1}),
+        ("augmentation", {"rotation": 7}),
+        ("augmentation", ["drop"]),
         ("seed", -1),
         ("dtype", "float16"),
         ("device", None),
@@ -58,6 +63,10 @@ def test_json_brings_every_field_back():
         ("network", {"colour": 1}),
         ("network", {"dtype": "float64"}),
         ("network", [1]),
+        ("fit", {"colour": 1}),
+        ("fit", {"components": 8}),
+        ("fit", {"read": 7}),
+        ("fit", [1]),
     ],
 )
 def test_a_bad_value_is_refused_by_the_name_of_its_field(field, value):
@@ -76,6 +85,25 @@ def test_a_store_is_remembered_by_its_absolute_path(tmp_path, monkeypatch):
     assert config.dataset == os.path.join(os.getcwd(), "sub", "dots.npz")
     assert config.reads_file
     assert not RunConfig(dataset="digits").reads_file
+
+
+def test_folders_are_remembered_by_their_absolute_paths_and_names_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mnist").mkdir()
+    here = os.getcwd()
+    asked = {
+        "mine": f"{here}/mine",
+        "./mnist": f"{here}/mnist",
+        "mnist": "mnist",
+        "mnist:raw/a.npz": f"mnist:{here}/raw/a.npz",
+        "theirs": "theirs",
+    }
+    for dataset, kept in asked.items():
+        config = RunConfig(dataset=dataset)
+        assert config.dataset == kept
+        assert not config.reads_file
+        assert RunConfig.from_json(config.to_json()) == config
 
 
 def test_a_run_goes_on_only_as_it_began():

@@ -77,3 +77,13 @@ def test_a_mixture_of_three_batch_axes_is_refused(tmp_path):
     gms.random_mixture(3, (2, 2, 2), 6).save(tmp_path / "m.npz")
     with pytest.raises(ShapeError, match=r"\(2, 2, 2\)"):
         read_mixtures(tmp_path / "m.npz", NET)
+
+
+def test_images_of_bytes_are_those_of_their_255ths(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (2, 5, 5)).astype(np.uint8)
+    np.save(tmp_path / "bytes.npy", images)
+    np.save(tmp_path / "floats.npy", images / np.float32(255))
+    net = network("1/3 -> 2/2 -> 3")
+    found, want = (read_mixtures(tmp_path / f"{name}.npy", net) for name in ("bytes", "floats"))
+    for a, b in zip(found.arrays, want.arrays, strict=True):
+        np.testing.assert_array_equal(a, b)

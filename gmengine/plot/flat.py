@@ -1,4 +1,4 @@
-"""Pictures of two-dimensional mixtures (needs matplotlib: ``pip install 'gmengine[plot]'``)."""
+"""Pictures of two-dimensional mixtures."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gmengine.errors import BackendError, ShapeError
+from gmengine.errors import ShapeError
 from gmengine.mixture import Mixture
 from gmengine.ops.bounding_box import bounding_box as corners
 from gmengine.ops.evaluate import evaluate
+from gmengine.plot._matplotlib import matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +59,7 @@ def ellipses(axes: Axes, mixture: Mixture, box: Box | None = None, *, sigmas: fl
 
     The stronger the weight, relative to the largest, the more opaque the ellipse.
     """
-    patches = _matplotlib("patches")
+    patches = matplotlib("patches")
     mixture = _flat(mixture)
     left, right, low, high = box or bounding_box(mixture)
     largest = float(np.abs(mixture.weights).max(initial=0.0)) or 1.0
@@ -81,12 +82,3 @@ def _flat(mixture: Mixture) -> Mixture:
     if mixture.batch or mixture.dim != 2:
         raise ShapeError(f"plot: expected one mixture in 2-D, got batch {mixture.batch} in {mixture.dim}-D")
     return mixture.values().to("cpu")
-
-
-def _matplotlib(module: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(f"matplotlib.{module}")
-    except ImportError:
-        raise BackendError("plot: matplotlib is missing: pip install 'gmengine[plot]'") from None
