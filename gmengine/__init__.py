@@ -1,6 +1,8 @@
 """Gaussian mixture convolution networks on NumPy and CuPy arrays: algebra, gradients and training."""
 
-from gmengine import data, errors, fitting, nn, optim, training
+from typing import TYPE_CHECKING, Any
+
+from gmengine import errors, fitting, nn, optim
 from gmengine.autograd import Tape, Tensor, check_vjp, grad, value_and_grad
 from gmengine.fitting.fit import fit
 from gmengine.mixture import Mixture
@@ -24,6 +26,9 @@ from gmengine.ops.relu import relu
 from gmengine.ops.relu_lstsq import relu_lstsq
 from gmengine.ops.render import render
 from gmengine.ops.sample import sample
+
+if TYPE_CHECKING:
+    from gmengine import data, training
 
 __version__ = "0.1.0"
 
@@ -75,3 +80,16 @@ __all__ = [
     "translate",
     "value_and_grad",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Data sets and training come when asked for: most programs that embed the algebra never do.
+    if name in ("data", "training"):
+        from importlib import import_module
+
+        return import_module(f"gmengine.{name}")
+    raise AttributeError(f"module 'gmengine' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "data", "training"})
