@@ -129,6 +129,31 @@ def test_an_op_on_a_gpu_gives_the_values_and_gradients_of_the_cpu(cupy, name):
     same("gradient", got_slopes, want_slopes)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "kmeans"},
+        {"method": "kmeans", "init": "furthest"},
+        {"method": "kmeans+em", "steps": 3},
+        {"method": "random+em", "steps": 5, "tol": 0.0},
+    ],
+    ids=str,
+)
+def test_a_fit_on_a_gpu_gives_the_mixture_of_the_cpu(cupy, options):
+    rng = np.random.default_rng(0)
+    points, masses = rng.standard_normal((3, 60, 2)), rng.uniform(0.1, 1, (3, 60))
+    want = gm.fit(points, 6, masses, **options)
+    got = gm.fit(to_device(points, "cuda"), 6, to_device(masses, "cuda"), **options)
+    same("gradient", got.arrays, want.arrays)
+    ragged = gm.fit([to_device(p, "cuda") for p in (points[0], points[1, :20])], 6, **options)
+    same("gradient", ragged.arrays, gm.fit([points[0], points[1, :20]], 6, **options).arrays)
+
+
+def test_a_method_without_cuda_kernels_says_so(cupy):
+    with pytest.raises(BackendError, match="hem"):
+        gm.fit(to_device(np.ones((5, 2)), "cuda"), 2, method="hem")
+
+
 def faulty(what):
     m = mixture(2, 2)
     if what is NotPositiveDefinite:
