@@ -45,12 +45,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the picture; print what was fitted, and how well."""
-    for name in ("count", "dpi"):
-        if getattr(arguments, name) < 1:
-            raise ArgumentError(f"--{name}: expected a whole number >= 1, got {getattr(arguments, name)}")
+    for name, least, most in (("count", 1, 1000), ("dpi", 1, 2400), ("seed", 0, 2**63)):
+        if not least <= getattr(arguments, name) <= most:
+            text = f"expected a whole number from {least} to {most}, got {getattr(arguments, name)}"
+            raise ArgumentError(f"--{name}: {text}")
     kind = os.path.splitext(arguments.out)[1].lower().lstrip(".")
     if kind not in ("png", "pdf", "svg"):
         raise ArgumentError(f"--out: expected a name that ends in .png, .pdf or .svg, got {arguments.out!r}")
+    if not os.path.isdir(os.path.dirname(os.path.abspath(arguments.out))):
+        raise ArgumentError(f"--out: there is no folder for {arguments.out!r}")
     with limited_threads(arguments.threads):
         data = RawData(arguments.spec)
         chosen = choose(data.collection(), _PARTS[arguments.part], arguments.count, arguments.seed)
@@ -65,7 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
         up = arguments.up or _UP.get(data.name, "z")
         figure = plot.comparison(chosen.objects, fits, names=names, up=up)
     page = BytesIO()
-    figure.savefig(page, format=kind, dpi=arguments.dpi, metadata=_UNDATED.get(kind))
+    try:
+        figure.savefig(page, format=kind, dpi=arguments.dpi, metadata=_UNDATED.get(kind))
+    except ValueError as error:  # Matplotlib's pictures have at most 65,536 rows
+        raise ArgumentError(f"--count, --dpi: {error}") from None
     atomic_write(arguments.out, lambda handle: handle.write(page.getvalue()))
     print(f"{arguments.out}: {len(chosen)} objects of {data.name} ({chosen.licence})")
     return 0

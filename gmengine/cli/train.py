@@ -138,9 +138,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _new_run(arguments: argparse.Namespace) -> Callable[[Watcher], Run]:
     if arguments.dataset is None:
         raise ArgumentError("name a data set, such as: gmengine train digits")
-    fields = {**suited_options(arguments.dataset), **environment_options(os.environ)}
     given = {name: value for name, value in _given_fields(arguments).items() if name != "dataset"}
-    config = RunConfig(**{**fields, **given})
+    suited = suited_options(arguments.dataset, given.get("fit", {}).get("read"))
+    config = RunConfig(**{**suited, **environment_options(os.environ), **given})
     out = arguments.out or Path("runs", Path(config.dataset).stem)
     return lambda watcher: train(config, out=out, numbered=arguments.out is None, watcher=watcher)
 
@@ -184,6 +184,6 @@ def pairs(flag: str, texts: list[str]) -> dict[str, Any]:
             raise ArgumentError(f"{flag}: expected OPTION=VALUE, got {text!r}")
         try:
             options[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):  # of thousands of brackets
             options[name] = value
     return options

@@ -103,7 +103,7 @@ def loosen(moves, labels, upper, lower):
 
 
 @exact
-def _fill(share, filled, labels, distances, upper):
+def _fill(share, filled, labels, distances, upper, lower):
     """Give every cluster that is not `filled`, by index, the point of largest mass times squared distance."""
     for s in range(filled.size):
         if filled[s]:
@@ -114,11 +114,12 @@ def _fill(share, filled, labels, distances, upper):
             if value > largest * (1.0 + TIE):
                 farthest, largest = i, value
         labels[farthest], distances[farthest] = s, 0.0
-        upper[farthest] = np.inf  # nothing is known about its distance to the new centre
+        # nothing is known about its distance to the new centre, and the centre it had is one of the others now
+        upper[farthest], lower[farthest] = np.inf, 0.0
 
 
 @exact
-def reseed(x, share, centres, n, labels, upper, dims):
+def reseed(x, share, centres, n, labels, upper, lower, dims):
     """Give every empty cluster the point of largest mass times squared distance, first on ties.
 
     The distance is that to the nearest centre. Return whether there was an empty cluster.
@@ -132,5 +133,5 @@ def reseed(x, share, centres, n, labels, upper, dims):
     for s in range(n):
         for i in range(labels.size):
             distances[i] = min(distances[i], _square(x, i, centres, s, dims))
-    _fill(share, filled, labels, distances, upper)
+    _fill(share, filled, labels, distances, upper, lower)
     return True

@@ -8,6 +8,7 @@ Loops stand in place of array expressions because they compile in a fraction of 
 K zeros: its length is a compile-time constant.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,15 @@ TIE = 64 * EPS  # numbers that differ by less, relatively, count as equal
 # Python never calls these parts: leaving out their wrappers saves a quarter of the time to compile.
 _OPTIONS: dict[str, Any] = {"fastmath": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 exact = njit(error_model="numpy", **_OPTIONS)
+
+
+@exact
+def _power_above(x):
+    """Return the power of two that is not below x > 0; x itself where it is infinite."""
+    if x == np.inf:
+        return x
+    part, exponent = math.frexp(x)
+    return math.ldexp(1.0, exponent - 1 if part == 0.5 else exponent)
 
 
 @exact
@@ -39,7 +49,7 @@ def write_frame(points, masses, frame, dims):
                 low, high = min(low, points[i, k]), max(high, points[i, k])
         frame[k] = 0.5 * low + 0.5 * high if count > 0 else 0.0
         side = max(side, high - low) if count > 0 else 0.0
-    frame[K] = 2.0 ** np.ceil(np.log2(side)) if side > 0 else 1.0
+    frame[K] = _power_above(side) if side > 0 else 1.0
     frame[K + 1] = side
     frame[K + 2] = total
 

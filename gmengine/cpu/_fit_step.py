@@ -34,16 +34,22 @@ def _whiten(cov, floor, factor, dims):
 
 
 @exact
-def prepare(weights, covariances, floor, factors, constants, dims):
-    """Fill the constants of the base-2 log densities, and the factors F, of the present components."""
+def prepare(weights, covariances, floor, blurred, factors, constants, dims):
+    """Fill the constants of the base-2 log densities, and the factors F, of the present components.
+
+    With `blurred` the densities are those expected of points that are Gaussians of covariance floor I.
+    """
     for s in range(weights.size):
         if weights[s] > 0:
             log_det = _whiten(covariances[s], floor, factors[s], dims)
-            trace = 0.0
-            for k in range(len(dims)):
-                for m in range(k + 1):
-                    trace += factors[s, k, m] ** 2
-            constants[s] = (np.log(weights[s]) + log_det - 0.5 * floor * trace) * _LOG2_E
+            value = np.log(weights[s]) + log_det
+            if blurred:
+                trace = 0.0
+                for k in range(len(dims)):
+                    for m in range(k + 1):
+                        trace += factors[s, k, m] ** 2
+                value -= 0.5 * floor * trace
+            constants[s] = value * _LOG2_E
 
 
 @exact
@@ -111,13 +117,13 @@ def _accumulate(block, count, rows, means, zeroth, first, second, dims):
 
 
 @exact
-def step(x, share, weights, means, covariances, floor, least, dims):
+def step(x, share, weights, means, covariances, floor, blurred, least, dims):
     """Take one EM step in place, unless the log-likelihood is below `least`; return the log-likelihood before it.
 
-    `covariances` stand without the floor, which is the covariance of every point. The log-likelihood is the
-    natural one per unit of mass. Moments are taken about the old means, from which the new ones differ by about
-    a standard deviation at most: subtracting the squared shift cancels nothing that matters, and one pass over
-    the points is enough.
+    `covariances` stand without the floor, which with `blurred` is the covariance of every point. The
+    log-likelihood is the natural one per unit of mass. Moments are taken about the old means, from which the new
+    ones differ by about a standard deviation at most: subtracting the squared shift cancels nothing that
+    matters, and one pass over the points is enough.
     """
     n, K = weights.size, len(dims)
     factors, constants, shares = np.empty((n, K, K)), np.empty(n), np.empty((n, BLOCK))
@@ -127,7 +133,7 @@ def step(x, share, weights, means, covariances, floor, least, dims):
     for s in range(n):
         for k in range(K):
             about[k, s] = means[s, k]
-    prepare(weights, covariances, floor, factors, constants, dims)
+    prepare(weights, covariances, floor, blurred, factors, constants, dims)
     likelihood = 0.0
     for begin in range(0, share.size, BLOCK):
         count = load(x, begin, block, dims)

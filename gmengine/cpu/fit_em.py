@@ -1,7 +1,10 @@
 """Expectation maximisation (EM) of many samples at once; every sample is a serial piece of work.
 
-Every point stands for a small Gaussian of covariance f I, which is a part of the expected log densities as well
-as of the covariances: an EM step never lowers sum_i v_i log sum_s w_s exp(E_i[log N(x; mu_s, C_s)]).
+With `blurred` every point stands for a small Gaussian of covariance f I, which is a part of the expected log
+densities as well as of the covariances C_s = c_s + f I: an EM step never lowers
+sum_i v_i log sum_s w_s exp(E_i[log N(x; mu_s, C_s)]). Without, points are points and f I only keeps covariances
+from collapsing: a step raises sum_i v_i log sum_s w_s N(x_i; mu_s, C_s) but for what the floor takes, see
+`gmengine.fitting.em`.
 """
 
 import numpy as np
@@ -23,28 +26,30 @@ def frames(points, masses, offsets):
     return result
 
 
-def steps(points, masses, offsets, frames, floors, weights, means, covariances, count, tol):
+def steps(points, masses, offsets, frames, floors, blurred, weights, means, covariances, count, tol):
     """Return (weights, means, covariances, log_likelihood, taken) after at most `count` EM steps.
 
     The mixtures stand in the frames, their covariances without the floor. A sample stops early when a step has
-    raised its log-likelihood by less than `tol`; tol = 0 takes all steps. A component whose mass falls to 1e-300
-    of the sample's is absent from then on: zeros.
+    raised its log-likelihood by less than `tol`, or has lowered it; tol = 0 takes all steps. A component whose
+    mass falls to 1e-300 of the sample's is absent from then on: zeros.
 
     Parameters
     ----------
     points, masses, offsets, frames
         As for `fit_kmeans.clusters`.
     floors : (S,)
-        Variance of every point by itself, in the caller's squared unit.
+        What is added to every variance, in the caller's squared unit.
+    blurred : bool
+        Whether the floor is the variance that every point has by itself, and so a part of the densities too.
     weights, means, covariances : (S, N, ...)
         Weights of the present components sum to 1.
 
     Returns
     -------
     log_likelihood : (S,)
-        Mean expected log density of the points per unit of mass, in the caller's unit, as last computed: of the
-        result where `tol` stopped the sample, of the mixture before the last step where `count` did. NaN
-        without a step and without mass.
+        Mean (with `blurred`: expected) log density of the points per unit of mass, in the caller's unit, as last
+        computed: of the result where `tol` stopped the sample, of the mixture before the last step where
+        `count` did. NaN without a step and without mass.
     taken : (S,) int32
         Steps.
     """
@@ -52,7 +57,7 @@ def steps(points, masses, offsets, frames, floors, weights, means, covariances, 
     outputs = tuple(np.array(a, np.float64, order="C") for a in (weights, means, covariances))
     log_likelihood, taken = np.full(S, np.nan), np.zeros(S, np.int32)
     given = (ready(a) for a in (points, masses, offsets, frames, floors))
-    _step_all(S, *given, *outputs, count, float(tol), log_likelihood, taken, (0,) * K)
+    _step_all(S, *given, bool(blurred), *outputs, count, float(tol), log_likelihood, taken, (0,) * K)
     return (*outputs, log_likelihood, taken)
 
 
@@ -72,6 +77,7 @@ def _step_all(
     offsets,
     frames,
     floors,
+    blurred,
     weights,
     means,
     covariances,
@@ -91,7 +97,7 @@ def _step_all(
         floor, last = floors[s] / scale / scale, -np.inf
         for t in range(count):
             least = last + tol if t > 0 and tol > 0 else -np.inf
-            last = step(x, share, weights[s], means[s], covariances[s], floor, least, dims)
+            last = step(x, share, weights[s], means[s], covariances[s], floor, blurred, least, dims)
             log_likelihood[s] = last - K * np.log(scale)
             if last < least:
                 break

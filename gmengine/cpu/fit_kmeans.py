@@ -6,6 +6,7 @@ from gmengine.cpu._compile import ready, threaded
 from gmengine.cpu._fit_assign import assign, loosen, reseed
 from gmengine.cpu._fit_parts import exact, gather
 from gmengine.cpu._fit_seeding import furthest, plus_plus
+from gmengine.errors import ArgumentError
 
 
 def clusters(points, masses, offsets, frames, uniforms, rounds, furthest):
@@ -14,10 +15,15 @@ def clusters(points, masses, offsets, frames, uniforms, rounds, furthest):
     points (total, K), masses (total,), frames (S, K + 3) of `fit_em.frames`, all float64; sample s is
     points[offsets[s] : offsets[s + 1]]. Lloyd's iteration starts from the points that the random numbers
     uniforms (S, N, trials) in [0, 1) choose by greedy k-means++, or from furthest points, and takes at most
-    `rounds` >= 1 assignments. Weights (S, N) are shares of the sample's mass, covariances (S, N, K, K) those of
-    the points about their mean; absent components are zeros. labels (total,) int32, -1 where the mass is 0.
+    `rounds` >= 1 assignments; `trials` may be 0 for furthest points alone. Weights (S, N) are shares of the
+    sample's mass, covariances (S, N, K, K) those of the points about their mean; absent components are zeros.
+    labels (total,) int32, -1 where the mass is 0.
     """
-    (S, N), K = uniforms.shape[:2], points.shape[1]
+    (S, N, trials), K = uniforms.shape, points.shape[1]
+    if not trials and not furthest:
+        raise ArgumentError(
+            "k-means++: expected at least one random number per centre, got uniforms of no trial"
+        )
     weights, means, covariances = np.zeros((S, N)), np.zeros((S, N, K)), np.zeros((S, N, K, K))
     labels = np.full(len(points), -1, np.int32)
     given = (ready(a) for a in (points, masses, offsets, frames, uniforms))
@@ -49,6 +55,8 @@ def _move(x, share, labels, weights, means, moves, dims):
 def _covariances(x, share, labels, weights, means, covariances, dims):
     for i in range(share.size):
         s = labels[i]
+        if not weights[s] > 0:  # shares too small for float64: absent
+            continue
         for k in range(len(dims)):
             for m in range(k + 1):
                 covariances[s, k, m] += (
@@ -69,7 +77,7 @@ def _lloyd(x, share, n, rounds, weights, means, covariances, labels, dims):
     labels[:] = -1
     for _ in range(rounds):
         moved = assign(x, means, n, labels, upper, lower, scratch, some, dims)
-        moved |= reseed(x, share, means, n, labels, upper, dims)
+        moved |= reseed(x, share, means, n, labels, upper, lower, dims)
         if not moved:
             break
         _move(x, share, labels, weights, means, moves, dims)

@@ -70,7 +70,9 @@ __device__ inline void whiten_above(wide (&a)[TRI], wide floor) {
         }
 }
 
-__device__ inline void write_density(wide weight, const wide* mean, const wide* covariance, wide floor, Density& row) {
+// `blurred`: the expected logarithm for points that are Gaussians of covariance floor I.
+__device__ inline void write_density(wide weight, const wide* mean, const wide* covariance, wide floor, bool blurred,
+                                     Density& row) {
     wide factor[TRI], trace = 0, peak = log2(weight);
 #pragma unroll
     for (int k = 0; k < K; ++k)
@@ -88,15 +90,16 @@ __device__ inline void write_density(wide weight, const wide* mean, const wide* 
         const wide a = ROOT_OF_SCALE * factor[q];
         row.a[q] = real(a > STEEPEST ? STEEPEST : a < -STEEPEST ? -STEEPEST : a);
     }
-    row.constant = real(peak - SCALE * floor * trace);
+    row.constant = real(blurred ? peak - SCALE * floor * trace : peak);
 }
 
 // The densities of the present components, in their order; returns how many there are.
-__device__ inline int prepare(const Model& m, int N, wide floor, int* scratch) {
+__device__ inline int prepare(const Model& m, int N, wide floor, bool blurred, int* scratch) {
     const int present = number_flagged(
         N, scratch, [&](int n) { return m.weights[n] > 0; },
         [&](int n, int rank) {
-            write_density(m.weights[n], m.means + int64(n) * K, m.covariances + int64(n) * K * K, floor, m.rows[rank]);
+            write_density(m.weights[n], m.means + int64(n) * K, m.covariances + int64(n) * K * K, floor, blurred,
+                          m.rows[rank]);
             m.members[rank] = n;
         });
     __syncthreads();
@@ -216,7 +219,7 @@ extern "C" __global__ __launch_bounds__(BLOCK, RESIDENT) void fit_em_steps(const
                                                                            real* all_parts,         // [total], room
                                                                            wide* log_likelihood,    // [S]
                                                                            int* taken,              // [S]
-                                                                           int N, int count, wide tol) {
+                                                                           int N, int count, int blurred, wide tol) {
     __shared__ int scratch[WARPS];
     const int64 s = blockIdx.x;
     const Set set = set_of_block(all_x, all_share, offsets, counts);
@@ -234,7 +237,7 @@ extern "C" __global__ __launch_bounds__(BLOCK, RESIDENT) void fit_em_steps(const
     wide mean = 0, before = 0;
     int t = 0;
     for (const int most = set.count > 0 ? count : 0; t < most; ++t) {
-        const int present = prepare(model, N, floor, scratch);
+        const int present = prepare(model, N, floor, blurred != 0, scratch);
         mean = expect(set, model.rows, present, tops, parts) / LOG2_E - 0.5 * K * LOG_2PI;
         if (t > 0 && tol > 0 && mean < before + tol) break;
         before = mean;

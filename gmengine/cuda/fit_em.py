@@ -28,6 +28,7 @@ def steps(
     offsets: Any,
     frames: Any,
     floors: Any,
+    blurred: bool,
     weights: Any,
     means: Any,
     covariances: Any,
@@ -46,6 +47,6 @@ def steps(
     rows, members = new_rows(S, N, K, 1, dtype), cupy.empty((S, N), cupy.int32)
     tops, parts = cupy.empty(total, dtype), cupy.empty(total, dtype)
     given = x, share, offsets, counts, wide(frames), wide(floors)
-    args = *given, *outputs, rows, members, tops, parts, likelihood, taken, N, count, float(tol)
+    args = *given, *outputs, rows, members, tops, parts, likelihood, taken, N, count, int(blurred), float(tol)
     launch("fit_em", "fit_em_steps", S, args, dim=K, dtype=dtype)
     return *outputs, likelihood, taken

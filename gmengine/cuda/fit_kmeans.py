@@ -13,6 +13,7 @@ import cupy
 
 from gmengine.cuda._fit_sets import gather, wide
 from gmengine.cuda._launch import launch, on_device, ready
+from gmengine.errors import ArgumentError
 
 
 @on_device
@@ -24,6 +25,10 @@ def clusters(
     One block takes all rounds of a sample: nothing waits for the host.
     """
     (S, N, trials), (total, K), dtype = uniforms.shape, points.shape, points.dtype
+    if not trials and not furthest:
+        raise ArgumentError(
+            "k-means++: expected at least one random number per centre, got uniforms of no trial"
+        )
     offsets = ready(offsets)
     x, share, index, counts = gather(points, masses, offsets, frames)
     weights, means, covariances = (cupy.zeros((S, N, *(K,) * rank), cupy.float64) for rank in range(3))

@@ -89,12 +89,14 @@ def _by_class(
 
 def _below(folder: Path, accepts: Callable[[Path], bool]) -> Iterator[Path]:
     """Every file in a folder and the folders within, which may not be links: they could lead in circles."""
-    for place in _visible(folder):
+    pending = _visible(folder)[::-1]
+    while pending:  # no recursion: folders may be nested deeper than Python's calls
+        place = pending.pop()
         if not place.is_dir():
             if accepts(place):
                 yield place
         elif not place.is_symlink():
-            yield from _below(place, accepts)
+            pending += _visible(place)[::-1]
 
 
 def _visible(folder: Path) -> list[Path]:

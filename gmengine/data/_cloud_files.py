@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gmengine.data.collection import TRAIN, VALID
+from gmengine.data._processes import UNGUARDED, readers
 from gmengine.data.formats.mesh_files import read_cloud
-from gmengine.data.split import SPLIT_SEED, split
 from gmengine.errors import ArgumentError
 from gmengine.fitting.clouds import Clouds
 
@@ -27,6 +26,7 @@ OPTIONS: dict[str, tuple[Any, str]] = {
 """What every reader of such files takes, as `Entry` declares it."""
 
 _TOGETHER = 16  # files that a process is handed at a time
+_log = logging.getLogger("gmengine")
 
 
 def read_clouds(
@@ -57,20 +57,28 @@ def read_clouds(
     Raises
     ------
     ArgumentError
-        If points or workers is not a positive integer, or seed not an integer >= 0.
+        If points or workers is not a positive integer, seed not an integer >= 0, or normalise no boolean.
     FileFormatError, DataError, OSError
         Of the first file, in the order of `names`, that cannot be read.
     """
     for key, value, least in (("points", points, 1), ("seed", seed, 0), ("workers", workers, 1)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise ArgumentError(f"expected {key} to be an integer >= {least}, got {value!r}")
+    if not isinstance(normalise, bool | np.bool_):
+        raise ArgumentError(f"expected normalise to be True or False, got {normalise!r}")
     read = partial(_read, folder, int(points), int(seed), bool(normalise))
-    if min(workers, len(names)) == 1:
-        return Clouds.pack([read(name) for name in names])
-    spawned = multiprocessing.get_context("spawn")  # a fork would copy the locks of the kernels' threads
-    with ProcessPoolExecutor(min(int(workers), len(names)), mp_context=spawned) as pool:
+    if min(workers, len(names)) > 1:
         try:
-            return Clouds.pack(list(pool.map(read, names, chunksize=_TOGETHER)))
+            return Clouds.pack(_by_processes(read, names, int(workers)))
+        except BrokenProcessPool:
+            _log.warning(UNGUARDED)
+    return Clouds.pack([read(name) for name in names])
+
+
+def _by_processes(read: Callable[[str], np.ndarray], names: Sequence[str], workers: int) -> list[np.ndarray]:
+    with readers(min(workers, len(names))) as pool:
+        try:
+            return list(pool.map(read, names, chunksize=_TOGETHER))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -82,11 +90,3 @@ def _read(folder: Path, points: int, seed: int, normalise: bool, name: str) -> n
     )
     rng = np.random.default_rng([seed, *words.tolist()])
     return read_cloud(folder / name, points, rng, normalise=normalise)
-
-
-def with_validation(labels: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """Return the parts with a tenth of each class of the training part for validation, always the same."""
-    train = np.flatnonzero(parts == TRAIN)
-    result = parts.copy()
-    result[train[split(labels[train], (0.9, 0.1), SPLIT_SEED)[1]]] = VALID
-    return result

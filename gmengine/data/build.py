@@ -34,6 +34,7 @@ _BLOCK = (
     64  # objects per fit; each block has its own random numbers, so shards of any size hold the same bits
 )
 _REVISION = 1  # to be raised whenever the same collection and options give other mixtures
+_MOST = 2**31 - 1  # components: they are counted in 32 bits
 _STALE = 60.0  # seconds after which a temporary file is of a process that is no more
 
 _log = logging.getLogger("gmengine")
@@ -125,6 +126,8 @@ def manifest_of(
     shard_objects: int = SHARD_OBJECTS,
 ) -> Manifest:
     """Return what a store will say of itself; the values that the fits do not check are checked."""
+    if isinstance(components, int | np.integer) and components > _MOST:
+        raise ArgumentError(f"build: expected at most {_MOST} components, got {components}")
     numbers = (("components", components, 1), ("seed", seed, 0), ("shard_objects", shard_objects, 1))
     for key, value, least in numbers:
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:

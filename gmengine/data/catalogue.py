@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -79,4 +80,4 @@ def parse_spec(text: str) -> Spec:
         raise DataError(f"unknown data set {name!r}; known are {', '.join(DATASETS)}")
     if colon and not folder:
         raise DataError(f"{text!r}: expected a folder after the colon")
-    return Spec(DATASETS[name], Path(folder).expanduser() if folder else None)
+    return Spec(DATASETS[name], Path(os.path.expanduser(folder)) if folder else None)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from gmengine.data._class_folders import listed_files
-from gmengine.data._cloud_files import OPTIONS, read_clouds, with_validation
-from gmengine.data.collection import TEST, TRAIN, VALID, Collection
+from gmengine.data._cloud_files import OPTIONS, read_clouds
+from gmengine.data._parts import parts_of_files
+from gmengine.data.collection import Collection
 from gmengine.data.entry import Entry
 from gmengine.data.formats.mesh_files import SUFFIXES, suffix_of
 from gmengine.data.places import find
-from gmengine.data.split import FRACTIONS, SPLIT_SEED, split
 
 NAME = "clouds"
 _ADVICE = f"name a folder of point clouds or meshes: {NAME}:/folder"
@@ -78,21 +78,11 @@ def cloud_folder(
     classes = tuple(dict.fromkeys(file.label for file in files))
     numbers = {label: number for number, label in enumerate(classes)}
     labels = np.array([numbers[file.label] for file in files], np.int64)
-    parts = _parts([file.part for file in files], labels)
+    parts = parts_of_files([file.part for file in files], labels)
     names = [file.name for file in files]
     clouds = read_clouds(place, names, points=points, seed=seed, normalise=normalise, workers=workers)
     source = f"point clouds of the folder {place.resolve().name!r}"
     return Collection(clouds, labels, classes, parts, NAME, source, "")
-
-
-def _parts(given: list[int | None], labels: np.ndarray) -> np.ndarray:
-    if None in given:
-        parts = np.full(len(labels), TRAIN, np.int8)
-        _, valid, test = split(labels, FRACTIONS, SPLIT_SEED)
-        parts[valid], parts[test] = VALID, TEST
-        return parts
-    parts = np.array(given, np.int8)
-    return parts if (parts == VALID).any() else with_validation(labels, parts)
 
 
 ENTRY = Entry(

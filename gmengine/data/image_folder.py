@@ -57,7 +57,7 @@ def image_folder(
     Raises
     ------
     ArgumentError
-        If `size` is not an integer from 1 to 4096.
+        If `size` is not an integer from 1 to 4096, or `invert` no boolean.
     DataError
         If there are no pictures, the arrangement is none of these, or Pillow is needed and missing.
     FileFormatError
@@ -65,6 +65,8 @@ def image_folder(
     """
     if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= _LARGEST_SIZE:
         raise ArgumentError(f"{NAME}: expected size to be an integer from 1 to {_LARGEST_SIZE}, got {size!r}")
+    if not isinstance(invert, bool):
+        raise ArgumentError(f"{NAME}: expected invert to be True or False, got {invert!r}")
     place = locate(None if folder is None else Path(folder))
     files = listed_files(place, lambda path: path.suffix.lower() in SUFFIXES, _ONLY_CLASS)
     classes = tuple(dict.fromkeys(file.label for file in files))

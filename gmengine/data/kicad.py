@@ -52,7 +52,7 @@ LICENCE = "CC-BY-SA-4.0 with the KiCad exception; a few files GPL-3+ (see the pa
 INSTALL = "apt-get install kicad-packages3d"
 _USUAL = ("/usr/share/kicad/3dmodels", "/usr/share/kicad/modules/packages3d")
 _ADVICE = (
-    f"install them with '{INSTALL}' (7 GB on disk), or fetch the package alone (380 MB) with "
+    f"install them with '{INSTALL}', or fetch the package alone (380 MB) with "
     f"'apt-get download kicad-packages3d' and name the file: {NAME}:/folder/kicad-packages3d_6.0.10-1_all.deb"
 )
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -109,7 +109,7 @@ def kicad(
     """Return electronic parts of 16 classes as point clouds, x and y in the plane of the board, z upwards.
 
     Points are drawn from the surface of the VRML models; their mean is 0, the farthest is at distance 1.
-    Parsing takes about a minute; the clouds are kept in ``GMENGINE_CACHE_DIR``.
+    Parsing takes a minute or two; `RawData` keeps what was read in ``GMENGINE_CACHE_DIR``.
 
     Parameters
     ----------

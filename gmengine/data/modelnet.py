@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gmengine.data._cloud_files import OPTIONS, read_clouds, with_validation
+from gmengine.data._cloud_files import OPTIONS, read_clouds
+from gmengine.data._parts import with_validation
 from gmengine.data.collection import TEST, TRAIN, Collection
 from gmengine.data.entry import Entry
 from gmengine.data.formats._bytes import read_bytes

@@ -41,7 +41,7 @@ class RawData:
     DataError
         If the name is unknown, or the raw data are not there: says the command that makes them available.
     ArgumentError
-        If the data set's reader has no such option.
+        If the data set's reader has no such option, or it cannot have such a value.
     """
 
     def __init__(self, spec: str, options: Mapping[str, Any] | None = None) -> None:
@@ -52,8 +52,23 @@ class RawData:
                 known = ", ".join(self.options) or "none"
                 raise ArgumentError(f"{self.name}: unknown option {name!r}; known are {known}")
             self.options[name] = value
+            self._check(name, value)
         self.place: Path | None = self.spec.entry.locate(self.spec.folder)
         self._collection: Collection | None = None
+
+    def _check(self, name: str, value: Any) -> None:
+        """Refuse what cannot be the option's value: the reader, which knows more, is not always asked."""
+        kind = type(self.spec.entry.options[name][0])
+        if name == "workers":
+            right, expected = _is_integer(value) and value >= 1, "an integer >= 1"
+        elif kind is bool:
+            right, expected = isinstance(value, bool), "true or false"
+        elif kind is int:
+            right, expected = _is_integer(value), "an integer"
+        else:
+            right, expected = kind is type(None) or isinstance(value, kind), f"of the kind {kind.__name__}"
+        if not right:
+            raise ArgumentError(f"{self.name}: expected {name} to be {expected}, got {value!r}")
 
     @property
     def name(self) -> str:
@@ -145,6 +160,10 @@ class RawData:
 
     def _path(self, folder: Path, summary: Summary) -> Path:
         return folder / f"{file_name(self.name)}-{summary.checksum[:16]}.npz"
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def file_name(text: str) -> str:

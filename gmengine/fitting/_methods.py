@@ -23,6 +23,7 @@ from gmengine.fitting.hierarchical import Rules, hierarchical
 Fitter = Callable[[Piece, int, np.random.Generator], Moments]
 """Fits n components to every set of a piece; returns them in the caller's units."""
 
+_LEAST = 1e-300  # floor over squared side: squared distances over less overflow
 _MANY, _SMALL = 100, 0.005  # the paper's rule for clouds, a rise of less than 0.1 in 20 steps, per step
 
 
@@ -130,6 +131,7 @@ def fit_sets(op: str, sets: Sets, n: int, fit: Fitter, rng: np.random.Generator)
     for begin, piece in sets.pieces():
         _require_squares(op, piece, begin)
         found.append(fit(piece, n, rng))
+        _require_components(op, piece, begin, found[-1])
     if len(found) == 1:
         return found[0]
     shapes = (0, n), (0, n, dim), (0, n, dim, dim)
@@ -140,10 +142,23 @@ def fit_sets(op: str, sets: Sets, n: int, fit: Fitter, rng: np.random.Generator)
 
 def _require_squares(op: str, piece: Piece, begin: int) -> None:
     """Raise unless float64 holds the sets' covariance floors, relative to their squared sides."""
-    xp = namespace(piece.floors)
-    index = first_false((piece.floors > 0) & xp.isfinite(piece.floors))
+    xp, scale = namespace(piece.floors), piece.frames[:, -3]
+    with np.errstate(under="ignore", invalid="ignore"):
+        relative = piece.floors / scale / scale
+    index = first_false((relative > _LEAST) & xp.isfinite(piece.floors))
     if index is not None:
         number = f"covariance floor {float(piece.floors[index]):.3g}"
         raise NonFiniteError(
             f"{op}: float64 cannot hold the squares of set {begin + index[0]} ({number}); rescale the input"
+        )
+
+
+def _require_components(op: str, piece: Piece, begin: int, moments: Moments) -> None:
+    """Raise if a set that has mass has lost all components, because their densities overflowed."""
+    xp = namespace(moments[0])
+    index = first_false(xp.any(moments[0] > 0, axis=-1) | ~(piece.frames[:, -1] > 0))
+    if index is not None:
+        raise NonFiniteError(
+            f"{op}: float64 cannot hold the log densities of the points of set {begin + index[0]}; "
+            "the mixture is too far from them, or too thin"
         )

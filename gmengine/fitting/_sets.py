@@ -19,7 +19,8 @@ _PIECE = 2**21  # coordinates per kernel call: bounds the memory of float64 copi
 class Sets:
     """Points (total, K) with masses (total,), both of NumPy or CuPy; set s is offsets[s] to offsets[s + 1].
 
-    floors (S,) are the sets' covariance floors, None: relative to their boxes. With `density` the masses of a
+    floors (S,) are the sets' covariance floors, the variance of every point by itself; None: relative to their
+    boxes, and only there to keep covariances from collapsing. With `density` the masses of a
     set count relative to their sum. Already checked.
     """
 
@@ -48,12 +49,16 @@ class Sets:
         offsets = self.offsets[begin : end + 1] - self.offsets[begin]
         points, masses = (xp.astype(a[part], xp.float64) for a in (self.points, self.masses))
         floors = None if self.floors is None else self.floors[begin:end]
-        return Piece.of(points, masses, offsets, floors, self.density)
+        blurred = floors is not None
+        return Piece.of(points, masses, offsets, floors, blurred=blurred, density=self.density)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Sets as kernels take them: float64, their frames, floors (S,), and offsets on the host and beside the points."""
+    """Sets as kernels take them: float64, their frames, floors (S,), and offsets on the host and beside the points.
+
+    blurred: every point is a Gaussian of covariance floor I; else it is a point, and the floor a regulariser.
+    """
 
     points: Array
     masses: Array
@@ -61,11 +66,19 @@ class Piece:
     host_offsets: np.ndarray
     frames: Array
     floors: Array
+    blurred: bool
     density: bool
 
     @classmethod
     def of(
-        cls, points: Array, masses: Array, offsets: np.ndarray, floors: Any = None, density: bool = False
+        cls,
+        points: Array,
+        masses: Array,
+        offsets: np.ndarray,
+        floors: Any,
+        *,
+        blurred: bool,
+        density: bool = False,
     ) -> Piece:
         """Find the frames, and the floors where `floors` (S,) is None."""
         xp = namespace(points)
@@ -75,7 +88,8 @@ class Piece:
             side = parts(frames)[2]
             with np.errstate(over="ignore"):  # infinite sides are reported with the result
                 floors = _RELATIVE_FLOOR * xp.where(side > 0, side, 1.0) ** 2
-        return cls(points, masses, there, offsets, frames, xp.asarray(floors, dtype=xp.float64), density)
+        floors = xp.asarray(floors, dtype=xp.float64)
+        return cls(points, masses, there, offsets, frames, floors, blurred, density)
 
     def __len__(self) -> int:
         return len(self.host_offsets) - 1
@@ -96,7 +110,7 @@ class Piece:
     def steps(self, moments: Moments, count: int, tol: float) -> Moments:
         """Return the moments, in the frame, after EM steps; see `cpu.fit_em.steps`."""
         kernel = kernels("fit_em", self.points).steps
-        given = self.points, self.masses, self.offsets, self.frames, self.floors
+        given = self.points, self.masses, self.offsets, self.frames, self.floors, self.blurred
         return kernel(*given, *moments, count, tol)[:3]
 
     def enter(self, moments: Moments) -> Moments:

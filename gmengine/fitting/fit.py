@@ -82,11 +82,14 @@ def fit(
     steps : int
         EM steps at most. By default 1 for "kmeans+em" (100 if `tol` is given), else 100.
     tol : float
-        EM of a set, or of a node, ends when a step has raised its mean log-likelihood by less, in nats; 0: never.
+        EM of a set, or of a node, ends when a step has raised its mean log-likelihood by less, in nats, or has
+        lowered it; 0: never.
         By default 0 for "kmeans+em", else 0.005, the paper's 0.1 in 20 steps.
     covariance_floor : float or array, shape (S,)
-        Variance that every point has by itself, on top of the covariances. By default 1e-6 of the squared
-        longest side of the set's box (of 1 where all points coincide).
+        Added to every variance. A floor that is given is the variance that every point has by itself, and EM
+        treats points as such Gaussians. By default points are points, and 1e-6 of the squared longest side of
+        the set's box (of 1 where all points coincide) is added only lest covariances collapse. See
+        `gmengine.fitting.em` for the equations of both.
     rng : int, Generator or None
         Numbers are drawn for set after set: results depend neither on the number of threads nor on later sets.
     rounds : int

@@ -88,9 +88,8 @@ def _fit(
     piece: Piece, nodes: _Nodes, n: int, generators: list[np.random.Generator], rules: Rules
 ) -> tuple[Moments, Piece]:
     """Fit n components to every node, one ragged batch; return them in the nodes' frames, and the batch."""
-    work = Piece.of(
-        piece.points[nodes.points], nodes.masses, nodes.offsets, np.asarray(piece.floors)[nodes.sample]
-    )
+    points, floors = piece.points[nodes.points], np.asarray(piece.floors)[nodes.sample]
+    work = Piece.of(points, nodes.masses, nodes.offsets, floors, blurred=piece.blurred)
 
     def draw(shape: tuple[int, ...]) -> np.ndarray:  # a sample's fit must not depend on the others
         return np.array([generators[s].random(shape[1:]) for s in nodes.sample]).reshape(shape)
@@ -107,7 +106,7 @@ def _split(
         return nodes, nodes
     fitted, work = _fit(piece, nodes, rules.branching, generators, rules)
     kernel = import_module("gmengine.cpu.fit_hierarchy").responsibilities
-    r = kernel(work.points, work.masses, work.offsets, work.frames, work.floors, *fitted)
+    r = kernel(work.points, work.masses, work.offsets, work.frames, work.floors, work.blurred, *fitted)
     node = np.repeat(np.arange(len(work)), np.diff(nodes.offsets))
     shares = _partition(r, rules.threshold)
     counts = np.zeros(fitted[0].shape, np.int64)

@@ -44,8 +44,8 @@ def kmeans(
     rng : int, Generator or None
         Random numbers are drawn for sample after sample, so results do not depend on the number of threads.
     covariance_floor : float or array, shape (S,)
-        Variance that every point has by itself; added to the covariances. By default 1e-6 of the squared
-        longest side of the sample's box (of 1 where all points coincide).
+        Added to the covariances: the variance that every point has by itself. By default 1e-6 of the squared
+        longest side of the sample's box (of 1 where all points coincide), lest they collapse.
     init : {"kmeans++", "furthest"}
         Where to start.
 

@@ -38,8 +38,9 @@ def fit_points(
     em_steps : int
         Steps of `em` after `kmeans`; the paper takes one.
     covariance_floor : float or array, shape (S,)
-        Variance that every point has by itself. By default 1e-6 of the squared longest side of the sample's
-        box (of 1 where all points coincide).
+        Variance that every point has by itself. By default none: points are points, and 1e-6 of the squared
+        longest side of the sample's box (of 1 where all points coincide) is added to variances only lest they
+        collapse. See `em`.
 
     Returns
     -------

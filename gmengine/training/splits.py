@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gmengine.data import Dataset, RawData, load
+from gmengine.data._summary import Summary
 from gmengine.data.build import Progress
 from gmengine.data.catalogue import names_data_set, parse_spec
 from gmengine.data.fitted import unknown
@@ -102,6 +103,9 @@ def load_splits(config: RunConfig, net: Network, on_fit: Progress | None = None)
     components = net.components[0]
     assert components is not None  # only the last layer's may be
     options = {**config.fit, **({} if on_fit is None else {"progress": on_fit})}
+    described = _described(config, on_fit)
+    if described is not None:
+        _check_classes(len(described.class_names), net)
     train, valid, test = load(config.dataset, components, dtype=config.dtype, **options)
     found = train.mixtures
     if (found.batch[1], found.n_components) != (net.channels[0], components):
@@ -141,14 +145,13 @@ def load_part(
     """
     asked = config if data is None else _asked(config, data)
     own = asked.dataset == config.dataset
+    described = None if own else _described(asked, on_fit)
+    if described is not None:
+        _check_same(asked.dataset, (described.dim, described.class_names), task)
     splits = load_splits(config if own else asked, net, on_fit)
     if own and splits.task != task:
         raise DataError(f"{config.dataset} is no longer what the run was trained on")
-    if splits.task[:2] != task[:2]:
-        raise DataError(
-            f"{asked.dataset} has the classes {', '.join(splits.task.class_names)} in {splits.task.dim}-D, "
-            f"the run {', '.join(task.class_names)} in {task.dim}-D"
-        )
+    _check_same(asked.dataset, splits.task[:2], task)
     name = part or ("test" if own else "all")
     chosen = splits.part(name)
     if not len(chosen):
@@ -158,16 +161,38 @@ def load_part(
 
 def check_task(task: Task, net: Network) -> None:
     """Raise DataError unless the network has an output for every class and no part is empty."""
-    if len(task.class_names) != net.classes:
-        raise DataError(
-            f"the data set has {len(task.class_names)} classes, the network {net.classes}: "
-            f"the last layer of {net.spec!r} must have {len(task.class_names)} channels"
-        )
+    _check_classes(len(task.class_names), net)
     if min(task.sizes) == 0 or task.sizes[0] < 2:
         raise DataError(
             "the data set is too small: its training, validation and test parts have "
             f"{task.sizes[0]}, {task.sizes[1]} and {task.sizes[2]} samples"
         )
+
+
+def _check_classes(count: int, net: Network) -> None:
+    if count != net.classes:
+        raise DataError(
+            f"the data set has {count} classes, the network {net.classes}: "
+            f"the last layer of {net.spec!r} must have {count} channels"
+        )
+
+
+def _check_same(dataset: str, found: tuple[int, tuple[str, ...]], task: Task) -> None:
+    if found != task[:2]:
+        raise DataError(
+            f"{dataset} has the classes {', '.join(found[1])} in {found[0]}-D, "
+            f"the run {', '.join(task.class_names)} in {task.dim}-D"
+        )
+
+
+def _described(config: RunConfig, on_fit: Progress | None) -> Summary | None:
+    """Return what the catalogue's data are, so that none are fitted in vain; None of stores and files."""
+    if not names_data_set(config.dataset):
+        return None
+    raw = RawData(config.dataset, config.fit.get("read"))
+    if on_fit is not None and not raw.is_known:
+        on_fit(0, 0, 0.0)
+    return raw.summary
 
 
 def _asked(config: RunConfig, data: str) -> RunConfig:

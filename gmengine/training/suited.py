@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from gmengine.data import DATASETS, RawData, open_store
@@ -14,13 +15,13 @@ from gmengine.nn.spec import parse_spec as parse_layers
 from gmengine.training.config import RunConfig
 
 
-def suited_options(dataset: str) -> dict[str, Any]:
+def suited_options(dataset: str, read: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return fields of `RunConfig` for a data set: what its entry in the catalogue says, fitted to what is there.
 
     With ``name:folder`` and with the folder of a store, the last layer gets as many channels as there are
     classes and `limit_train` goes where there are no more samples than that; the first layer gets the
     components of the store. What the catalogue does not say, and any other data set, is left to the defaults of
-    `RunConfig`.
+    `RunConfig`. `read` are the options of the reader, where the run has any.
 
     Raises
     ------
@@ -32,7 +33,7 @@ def suited_options(dataset: str) -> dict[str, Any]:
     if names_data_set(dataset):
         entry, folder = parse_spec(dataset)
         options = {"dataset": dataset, **entry.training}
-        return options if folder is None else _adapted(options, RawData(dataset).summary)
+        return options if folder is None else _adapted(options, RawData(dataset, dict(read or {})).summary)
     if dataset.endswith(".npz") or not is_store(dataset):
         return {"dataset": dataset}
     path = os.path.join(os.curdir, dataset)  # a bare name would be looked for in the catalogue

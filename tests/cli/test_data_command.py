@@ -10,6 +10,9 @@ import pytest
 
 from gmengine.cli.main import main
 from gmengine.data import DATASETS
+from gmengine.errors import DataError
+from gmengine.nn import Network
+from gmengine.training import RunConfig, splits
 
 
 @pytest.fixture
@@ -114,6 +117,12 @@ def test_build_keeps_what_was_read(here, scans, tmp_path):
             ("data", "build", "digits", "--option", "points=3"),
             "digits: unknown option 'points'; known are none",
         ),
+        (("data", "info", "images:~no_such_user_here/x"), "images: no data found .*no_such_user_here"),
+        (
+            ("data", "info", "synth-furniture", "--option", "seed=abc"),
+            "expected seed to be an integer, got 'abc'",
+        ),
+        (("data", "info", "digits", "--option", "x=" + "[" * 9000), "digits: unknown option 'x'"),
         (("data", "list", "--js"), "--js"),
     ],
 )
@@ -125,9 +134,35 @@ def test_a_mistake_about_data_is_one_line(here, arguments, words):
     assert re.search(words, err), err
 
 
+def test_a_reader_is_told_nothing_else_than_it_expects(here, scans):
+    for option, words in (
+        ("workers=0", "workers to be an integer >= 1, got 0"),
+        ("normalise=False", "normalise to be true or false, got 'False'"),
+        ("points=1e3", "points to be an integer, got 1000.0"),
+    ):
+        assert here("data", "info", f"clouds:{scans}")[0] == 0
+        code, _, err = here("data", "info", f"clouds:{scans}", "--option", option)
+        assert (code, err) == (2, f"gmengine: error: clouds: expected {words}\n")
+
+
 def test_without_a_cache_building_ahead_is_refused(here, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GMENGINE_CACHE_DIR", str(tmp_path / "file" / "below"))
     code, _, err = here("data", "build", "digits")
     assert code == 2
     assert "GMENGINE_CACHE_DIR" in err
+
+
+def test_data_of_other_classes_are_refused_before_anything_is_fitted(scans, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("fitted in vain")
+
+    monkeypatch.setenv("GMENGINE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(splits, "load", refuse)
+    net = Network((1, 3), (4, None), dim=3)
+    other = RunConfig(dataset=f"clouds:{scans}", layers="1/4 -> 3")
+    with pytest.raises(DataError, match="2 classes, the network 3"):
+        splits.load_splits(other, net)
+    task = splits.Task(2, ("a", "b", "c"), (1, 1, 1), 0)
+    with pytest.raises(DataError, match="in 3-D, the run a, b, c in 2-D"):
+        splits.load_part(RunConfig(), task, net, f"clouds:{scans}")

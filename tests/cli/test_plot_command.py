@@ -75,6 +75,9 @@ def test_objects_are_of_different_classes_in_turn():
         (("digits", "--out", "a.png", "--components", "0"), "n_components"),
         (("digits", "--out", "a.png", "--method", "magic"), "'magic'"),
         (("digits", "--out", "missing/a.png", *QUICK), "missing/"),
+        (("digits", "--out", "a.png", "--seed", "-1"), "--seed"),
+        (("digits", "--out", "a.png", "--dpi", "100000"), "--dpi"),
+        (("digits", "--out", "a.png", "--count", "2000"), "--count: expected"),
         (("digits",), "--out"),
     ],
 )
@@ -98,3 +101,14 @@ def test_without_matplotlib_the_command_says_what_to_install(tmp_path, monkeypat
     monkeypatch.setattr("gmengine.plot._matplotlib.import_module", missing)
     assert main(["plot", "digits", "--out", str(tmp_path / "a.png"), *QUICK]) == 2
     assert "pip install 'gmengine[plot]'" in capsys.readouterr().err
+
+
+def test_a_picture_that_matplotlib_refuses_is_one_line(tmp_path, monkeypatch, capsys):
+    class Figure:
+        def savefig(self, *_, **__):
+            raise ValueError("Image size of 9x99999 pixels is too large")
+
+    monkeypatch.setattr("gmengine.plot.comparison", lambda *_, **__: Figure())
+    assert main(["plot", "digits", "--out", str(tmp_path / "a.png"), *QUICK]) == 2
+    assert "--count, --dpi: Image size of 9x99999 pixels" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

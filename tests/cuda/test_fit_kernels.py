@@ -10,6 +10,7 @@ from twins import agree, on_cpu, on_gpu
 import gmengine as gm
 from gmengine.cpu import fit_em as em_twin
 from gmengine.cpu import fit_kmeans as kmeans_twin
+from gmengine.errors import ArgumentError
 from gmengine.testing import assert_close
 
 DIMS = [1, 2, 3, 4]
@@ -39,12 +40,12 @@ def clusters_of_both(cuda, given, N, *, rounds=300, furthest=False, trials=4, se
     return frames, want, cuda("fit_kmeans").clusters(*arrays, rounds, furthest)
 
 
-def steps_of_both(cuda, given, frames, floors, moments, count, tol):
+def steps_of_both(cuda, given, frames, floors, moments, count, tol, blurred=True):
     """Return what either house makes of mixtures that stand in the frames: EM."""
     points, masses, offsets = given
-    others = masses, offsets, frames, floors, *moments
-    want = em_twin.steps(points.astype(np.float64), *others, count, tol)
-    return want, cuda("fit_em").steps(*on_gpu((points, *others)), count, tol)
+    others = masses, offsets, frames, floors
+    want = em_twin.steps(points.astype(np.float64), *others, blurred, *moments, count, tol)
+    return want, cuda("fit_em").steps(*on_gpu((points, *others)), blurred, *on_gpu(moments), count, tol)
 
 
 def same_moments(kind, got, want, points, size):
@@ -123,6 +124,15 @@ def test_duplicates_get_one_component_and_absent_ones_are_zeros(cuda, furthest):
     assert_close("sum", covariances, np.zeros_like(covariances), size=140, scale=1.0)
 
 
+def test_k_means_plus_plus_without_random_numbers_is_refused_on_this_street_too(cuda):
+    with pytest.raises(ArgumentError, match="at least one random number"):
+        cuda("fit_kmeans").clusters(
+            *on_gpu((np.zeros((3, 2)), np.ones(3), np.array([0, 3]), np.zeros((1, 5)), np.empty((1, 2, 0)))),
+            1,
+            False,
+        )
+
+
 def uniforms_that_draw(points, masses, seeds):
     """Return random numbers (1, N, 1) by which k-means++ starts from the points of these indices."""
     chances, numbers = masses, []
@@ -173,10 +183,10 @@ def test_float32_points_find_the_clusters_that_are_well_apart(cuda, dim):
 @pytest.mark.parametrize("sizes", SIZES)
 def test_em_steps_are_those_of_the_cpu(cuda, sizes, dim, dtype):
     given = sets(sizes, dim, np.random.default_rng(dim), dtype)
-    for N, count in ((1, 1), (6, 3), (40, 1), (6, 0)):
+    for N, count, blurred in ((1, 1, True), (6, 3, True), (6, 3, False), (40, 1, False), (6, 0, True)):
         frames, clusters, _ = clusters_of_both(cuda, given, N, rounds=2)
         floors = 0.01 * frames[:, -2] ** 2 + (frames[:, -2] == 0)
-        want, got = steps_of_both(cuda, given, frames, floors, clusters[:3], count, 0.0)
+        want, got = steps_of_both(cuda, given, frames, floors, clusters[:3], count, 0.0, blurred)
         same_moments("gradient", got[:3], want[:3], given[0], size=300)
         agree("exact", got[4], want[4], size=1, name="taken")
         present = ~np.isnan(want[3])
@@ -193,12 +203,13 @@ def test_more_components_than_a_tile_take_em_steps_as_on_the_cpu(cuda):
     same_moments("gradient", got[:3], want[:3], given[0], size=300)
 
 
+@pytest.mark.parametrize("blurred", [True, False])
 @pytest.mark.parametrize("tol", [1e-3, 1e-1, np.inf])
-def test_every_set_stops_when_its_own_gain_is_small_as_on_the_cpu(cuda, tol):
+def test_every_set_stops_when_its_own_gain_is_small_as_on_the_cpu(cuda, tol, blurred):
     given = sets((200, 40, 0, 3), 2, np.random.default_rng(5))
     frames, clusters, _ = clusters_of_both(cuda, given, 5, rounds=1)
     floors = np.full(4, 1e-3)
-    want, got = steps_of_both(cuda, given, frames, floors, clusters[:3], 50, tol)
+    want, got = steps_of_both(cuda, given, frames, floors, clusters[:3], 50, tol, blurred)
     agree("exact", got[4], want[4], size=1, name="taken")
     assert on_cpu(got[4]).max() < 50
     same_moments("gradient", got[:3], want[:3], given[0], size=200)
@@ -230,7 +241,7 @@ def test_a_second_fit_gives_the_same_bits_whatever_the_batch(cuda, dtype):
         uniforms = np.random.default_rng(0).random((2, 9, 4))[part]
         *moments, labels = cuda("fit_kmeans").clusters(*arrays, frames, on_gpu(uniforms), 300, False)
         floors = on_gpu(np.full(part.stop - part.start, 1e-3))
-        fitted = cuda("fit_em").steps(*arrays, frames, floors, *moments, 5, 1e-9)
+        fitted = cuda("fit_em").steps(*arrays, frames, floors, True, *moments, 5, 1e-9)
         return [on_cpu(a) for a in (frames, *moments, *fitted)], on_cpu(labels)
 
     both, labels = fit(slice(0, 2))
@@ -248,7 +259,7 @@ def test_the_inputs_of_em_stay_as_they_are(cuda):
     frames, clusters, _ = clusters_of_both(cuda, given, 3)
     inputs = on_gpu((*given, frames, np.full(1, 1e-3), *clusters[:3]))
     before = [on_cpu(a) for a in inputs]
-    cuda("fit_em").steps(*inputs, 2, 0.0)
+    cuda("fit_em").steps(*inputs[:5], True, *inputs[5:], 2, 0.0)
     for a, b in zip(inputs, before, strict=True):
         np.testing.assert_array_equal(on_cpu(a), b)
 

@@ -205,6 +205,7 @@ def test_a_folder_with_other_files_is_refused_and_kept(tmp_path):
     [
         (0, {}, ArgumentError, "components"),
         (2.0, {}, ArgumentError, "components"),
+        (10**20, {}, ArgumentError, "at most 2147483647 components"),
         (2, {"seed": -1}, ArgumentError, "seed"),
         (2, {"method": "magic"}, ArgumentError, "'magic'"),
         (2, {"steps": -1}, ArgumentError, "steps"),

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from mesh_bytes import OBJ, OFF, SQUARE, XYZ
 
+from gmengine.data import _cloud_files
+from gmengine.data._class_folders import listed_files
 from gmengine.data.cloud_folder import ENTRY, cloud_folder
 from gmengine.data.formats.mesh_files import unit_ball
 from gmengine.errors import ArgumentError, DataError, FileFormatError
@@ -186,3 +188,51 @@ def test_links_among_deeper_folders_do_not_lead_in_circles(tmp_path):
     put(tmp_path, "a/0.off")
     os.symlink(tmp_path / "a", tmp_path / "a" / "again")
     assert len(cloud_folder(tmp_path, points=4)) == 1
+
+
+def test_whether_to_normalise_is_said_by_a_boolean(tmp_path):
+    put(tmp_path, "a.off")
+    with pytest.raises(ArgumentError, match="expected normalise to be True or False, got 'False'"):
+        cloud_folder(tmp_path, normalise="False")
+
+
+@pytest.fixture
+def deep(tmp_path):
+    """A folder whose content is deleted link by link, because pytest would do so by recursion."""
+    yield tmp_path
+    top = tmp_path / "a" / "d"
+    while (top / "d").is_dir():
+        for file in top.glob("*.off"):
+            file.unlink()
+        (top / "d").rename(tmp_path / "rest")
+        top.rmdir()
+        (tmp_path / "rest").rename(top)
+
+
+def test_folders_a_thousand_deep_are_walked_through(deep):
+    tmp_path = deep
+    put(tmp_path, "a/0.off", "a/d/1.off", "a/z.off")
+    holder = os.open(tmp_path / "a" / "d", os.O_RDONLY)
+    for _ in range(1000):
+        os.mkdir("d", dir_fd=holder)
+        inner = os.open("d", os.O_RDONLY, dir_fd=holder)
+        os.close(holder)
+        holder = inner
+    with open(os.open("2.off", os.O_WRONLY | os.O_CREAT, dir_fd=holder), "wb") as handle:
+        handle.write(OFF)
+    os.close(holder)
+    names = [file.name for file in listed_files(tmp_path, lambda path: path.suffix == ".off", "cloud")]
+    assert [name.split("/")[-1] for name in names] == ["0.off", "1.off", "2.off", "z.off"]
+    assert names[2].count("/") == 1002
+
+
+def test_where_no_other_process_can_be_started_files_are_read_by_one(tmp_path, monkeypatch, caplog):
+    numbered(tmp_path, "{}.off", 3)
+    alone = cloud_folder(tmp_path, points=4)
+
+    def broken(*_):
+        raise _cloud_files.BrokenProcessPool
+
+    monkeypatch.setattr(_cloud_files, "_by_processes", broken)
+    assert cloud_folder(tmp_path, points=4, workers=2).checksum() == alone.checksum()
+    assert "__main__" in caplog.text

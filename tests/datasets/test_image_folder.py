@@ -197,3 +197,9 @@ def test_the_entry_declares_the_options_that_its_reader_takes(tmp_path):
     write(tmp_path / "a.png", 1)
     defaults = {name: default for name, (default, _) in ENTRY.options.items()}
     assert ENTRY.read(ENTRY.locate(tmp_path), **defaults).checksum() == image_folder(tmp_path).checksum()
+
+
+def test_whether_to_invert_is_said_by_a_boolean(tmp_path):
+    write(tmp_path / "0.png", 3)
+    with pytest.raises(ArgumentError, match="expected invert to be True or False, got 'False'"):
+        image_folder(tmp_path, invert="False")

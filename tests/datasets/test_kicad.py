@@ -9,7 +9,7 @@ import pytest
 from test_deb import package
 from test_vrml import WRL
 
-from gmengine.data import _kicad_files, kicad
+from gmengine.data import RawData, _kicad_files, kicad, raw
 from gmengine.data.collection import TEST, TRAIN, VALID
 from gmengine.errors import ArgumentError, DataError, FileFormatError
 from gmengine.testing.tolerances import tolerance
@@ -129,37 +129,32 @@ def test_a_cloud_depends_on_the_seed_and_its_own_model(place):
     np.testing.assert_array_equal(fewer.objects.points, whole.objects[kept].points)
 
 
-def test_clouds_come_from_the_cache_until_a_model_changes(place, monkeypatch, caplog):
-    first = read(place)
-    (kept,) = (place.parent / "cache").iterdir()
+def test_parts_are_kept_once_until_a_model_changes(place, monkeypatch):
+    def data():
+        return RawData(f"kicad:{place}", {"workers": 1, "points": 32})
+
+    first = data().collection(keep=True)
+    assert len(list((place.parent / "cache").rglob("*.npz"))) == 1
 
     def refuse(*_):
         raise AssertionError("parsed again")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(_kicad_files, "_parsed", refuse)
-        assert read(place).checksum() == first.checksum()
-        (place / PARTS[0]).write_bytes(model(50))
-        with pytest.raises(AssertionError, match="parsed again"):
-            read(place)
-    kept.write_bytes(kept.read_bytes()[:-50])
-    (place / PARTS[0]).write_bytes(model(0))
-    read(place)
-    for damaged in (place.parent / "cache").iterdir():
-        damaged.write_bytes(b"damaged")
-    assert read(place).checksum() == first.checksum()
-    assert "parsed again" in caplog.text
+    monkeypatch.setattr(_kicad_files, "_parsed", refuse)
+    assert data().collection().checksum() == first.checksum()
+    (place / PARTS[0]).write_bytes(model(50) + b" ")
+    with pytest.raises(AssertionError, match="parsed again"):
+        data().collection()
 
 
 def test_an_interruption_leaves_nothing_behind(place, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    for name in ("parse_vrml", "write_npz"):
+    for module, name in ((_kicad_files, "parse_vrml"), (raw, "write_npz")):
         with monkeypatch.context() as patch:
-            patch.setattr(_kicad_files, name, interrupt)
+            patch.setattr(module, name, interrupt)
             with pytest.raises(KeyboardInterrupt):
-                read(place)
+                RawData(f"kicad:{place}", {"workers": 1, "points": 32}).collection(keep=True)
         assert [path for path in (place.parent / "cache").glob("**/*") if path.is_file()] == []
 
 

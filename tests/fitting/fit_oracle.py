@@ -4,7 +4,7 @@ import numpy as np
 
 
 def expected_log_densities(points, mixture, floor):
-    """log w_s + E_i[log N(x; mu_s, C_s)] for every point (P,) and present component."""
+    """log w_s + E_i[log N(x; mu_s, C_s)] for every point (P,), a Gaussian of covariance floor I, and component."""
     w, mu, cov = (a[mixture.weights > 0] for a in mixture.arrays)
     inverse = np.linalg.inv(cov)
     d = points[:, None] - mu
@@ -19,7 +19,7 @@ def log_sum_exp(z):
 
 
 def bound(points, masses, mixture, floor):
-    """The function that an EM step does not lower; with floor = 0 the log-likelihood per unit of mass."""
+    """The function that an EM step of such points does not lower; floor = 0: the log-likelihood per unit of mass."""
     return float(masses @ log_sum_exp(expected_log_densities(points, mixture, floor)) / masses.sum())
 
 
@@ -38,15 +38,27 @@ def log_likelihood(image, mixture):
     )
 
 
-def em_step(points, masses, mixture, floor):
+def em_step(points, masses, mixture, floor, blurred=True):
     """Weights, means and covariances of the present components after one step."""
-    z = expected_log_densities(points, mixture, floor)
+    z = expected_log_densities(points, mixture, floor if blurred else 0.0)
     shares = np.exp(z - log_sum_exp(z)[:, None]) * masses[:, None]
     w = shares.sum(axis=0)
     mu = shares.T @ points / w[:, None]
     d = points[:, None] - mu
     cov = np.einsum("pn,pnk,pnl->nkl", shares, d, d) / w[:, None, None]
     return w, mu, cov + floor * np.eye(points.shape[1])
+
+
+def taken_by_the_floor(mixture, floor):
+    """By how much a step that led to the mixture may have lowered the log-likelihood of points without a variance.
+
+    Q is the largest, of covariances not below floor I, at max(l, floor) for eigenvalues l of the scatter S of the
+    points; log det C + tr(C^-1 S) is that much larger at S + floor I.
+    """
+    w, _, cov = (a[mixture.weights > 0] for a in mixture.arrays)
+    u = np.maximum(np.linalg.eigvalsh(cov) / floor - 1, 0)
+    loss = np.log((1 + u) / np.maximum(u, 1)) + u / (1 + u) - np.minimum(u, 1)
+    return float(w @ loss.sum(axis=1) / (2 * w.sum()))
 
 
 def moments(weights, means, covariances):

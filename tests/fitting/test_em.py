@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from fit_oracle import bound, cloud, em_step, moments
+from fit_oracle import bound, cloud, em_step, moments, taken_by_the_floor
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gmengine import Mixture
 from gmengine.errors import ArgumentError, DTypeError, NonFiniteError, NotPositiveDefinite, ShapeError
-from gmengine.fitting import em, fit_points, kmeans
+from gmengine.fitting import em, fit, fit_points, kmeans
+from gmengine.testing.tolerances import tolerance
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -34,6 +35,71 @@ def test_no_step_lowers_the_bound(seed, dim, n, floor):
         after = bound(points[0], masses[0], mixture[0], floor)
         assert after >= before - 1e-12 * max(1.0, abs(before))
         before = after
+
+
+def relative_floor(points):
+    return 1e-6 * np.ptp(points, axis=0).max() ** 2
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 5])
+def test_without_a_floor_one_step_equals_the_formulas_of_points_without_a_variance(dim):
+    points, masses = cloud(dim, 4, 80, dim, holes=0.0)
+    start, _ = kmeans(points, masses, 6, rng=0)
+    result = em(points, masses, start)
+    tol = tolerance("solve", "float64", size=80, condition=1e6)
+    for s in range(4):
+        expected = em_step(points[s], masses[s], start[s], relative_floor(points[s]), blurred=False)
+        for got, want in zip(result[s].arrays, expected, strict=True):
+            np.testing.assert_allclose(got, want, rtol=tol, atol=tol)
+
+
+@given(seeds, st.integers(1, 3), st.integers(1, 12), st.integers(1, 4))
+def test_without_a_floor_a_step_lowers_the_log_likelihood_by_no_more_than_the_floor_takes(seed, dim, n, each):
+    """Few points per component, some of them all but alone: scatters below, at and above the floor."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((12, 1, dim))
+    points = (
+        centres + 10.0 ** rng.uniform(-5, -1, (12, 1, 1)) * rng.standard_normal((12, each, dim))
+    ).reshape(1, -1, dim)
+    masses, floor = rng.uniform(0.1, 2.0, points.shape[:2]), relative_floor(points[0])
+    if floor == 0:
+        return
+    mixture, _ = kmeans(points, masses, n, rng=seed)
+    before = bound(points[0], masses[0], mixture[0], 0.0)
+    tol = tolerance("solve", "float64", size=points.size, condition=1e6)
+    for _ in range(4):
+        mixture = em(points, masses, mixture)
+        after = bound(points[0], masses[0], mixture[0], 0.0)
+        assert after >= before - taken_by_the_floor(mixture[0], floor) - tol * max(1.0, abs(before))
+        before = after
+
+
+def test_the_log_likelihood_rises_step_by_step_where_no_scatter_is_near_the_floor():
+    points = np.random.default_rng(3).standard_normal((1, 300, 3))
+    scores = [
+        bound(
+            points[0], np.ones(300), fit_points(points, np.ones((1, 300)), 6, rng=0, em_steps=steps)[0], 0.0
+        )
+        for steps in range(8)
+    ]
+    assert (np.diff(scores) > 0).all()
+
+
+def test_a_floor_that_is_given_is_the_variance_of_every_point_and_the_default_is_not():
+    points, masses = cloud(11, 1, 60, 2, holes=0.0)
+    start, _ = kmeans(points, masses, 9, rng=0)
+    floor = relative_floor(points[0])
+    given_floor, plain = em(points, masses, start, covariance_floor=floor), em(points, masses, start)
+    tol = tolerance("solve", "float64", size=60, condition=1e6)
+    for result, blurred in ((given_floor, True), (plain, False)):
+        for got, want in zip(
+            result[0].arrays, em_step(points[0], masses[0], start[0], floor, blurred), strict=True
+        ):
+            np.testing.assert_allclose(got, want, rtol=tol, atol=tol)
+    assert not np.array_equal(given_floor.weights, plain.weights)
+    for method in ("kmeans+em", "random+em", "eckart-soft", "eckart-hard"):
+        blurred = fit(points[0], 9, method=method, covariance_floor=floor)
+        assert not np.array_equal(blurred.weights, fit(points[0], 9, method=method).weights), method
 
 
 def test_a_step_raises_the_bound_where_clusters_overlap():
@@ -130,6 +196,21 @@ def test_float32_input_gives_float32_close_to_float64():
     double = fit_points(points.astype(np.float64), masses.astype(np.float64), 4, rng=1)
     assert single.dtype == np.float32
     np.testing.assert_allclose(single.means, double.means, atol=1e-5)
+
+
+def test_a_mixture_so_far_from_the_points_that_densities_overflow_is_refused_and_no_mass_is_lost():
+    points, masses = np.array([[[0.0], [1.0], [2.5]]]), np.ones((1, 3))
+    far = Mixture([[1.0]], [[[1e200]]], [[[[1e-3]]]])
+    with pytest.raises(
+        NonFiniteError, match="em: float64 cannot hold the log densities of the points of set 0"
+    ):
+        em(points, masses, far)
+
+
+def test_a_floor_that_is_too_small_beside_the_points_is_refused():
+    points = np.array([[0.0], [1.0], [2.5]])
+    with pytest.raises(NonFiniteError, match="covariance floor"):
+        fit(points, 2, covariance_floor=1e-310, steps=2)
 
 
 POINTS, MASSES = np.zeros((1, 4, 2)), np.ones((1, 4))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gmengine import Mixture
 from gmengine.cpu import fit_em, fit_hierarchy, fit_kmeans, fit_neighbours
+from gmengine.errors import ArgumentError
 from gmengine.fitting._frame import leave
 from gmengine.testing.tolerances import tolerance
 
@@ -40,6 +41,30 @@ def test_a_frame_is_the_centre_the_power_of_two_above_the_side_the_side_and_the_
     )
 
 
+def test_the_scale_of_a_frame_is_not_below_a_side_just_above_a_power_of_two():
+    sides = np.array(
+        [np.nextafter(2.0, 3), 2.0, np.nextafter(2.0, 1), 2.0**-300, 1e300, np.nextafter(1.0, 2)]
+    )
+    points = np.stack([np.zeros_like(sides), sides], axis=1).reshape(-1, 1)
+    frames = fit_em.frames(points, np.ones(12), np.arange(0, 13, 2))
+    np.testing.assert_array_equal(frames[:, 1], [4, 2, 2, 2.0**-300, 2.0**997, 2])
+
+
+def test_a_cluster_whose_share_of_the_mass_underflows_is_zeros():
+    points, masses = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 1.0]]), np.array([1e300, 1e300, 1e-300])
+    _, (weights, means, covariances, _) = clustered(points, masses, np.array([0, 3]), 3)
+    np.testing.assert_array_equal(np.sort(weights), [[0, 0.5, 0.5]])
+    np.testing.assert_array_equal(means[weights == 0], 0)
+    np.testing.assert_array_equal(covariances, 0)
+
+
+def test_k_means_plus_plus_without_random_numbers_is_refused():
+    points, masses, offsets = packed(0, (9,), 2)
+    frames = fit_em.frames(points, masses, offsets)
+    with pytest.raises(ArgumentError, match="at least one random number"):
+        fit_kmeans.clusters(points, masses, offsets, frames, np.empty((1, 3, 0)), 1, False)
+
+
 @given(seeds, st.integers(1, 3), st.integers(1, 9), st.booleans())
 def test_furthest_points_and_rounds_of_k_means_equal_plain_loops(seed, dim, n, once):
     sizes = (17, 1, 40)
@@ -66,24 +91,28 @@ def test_bounds_never_change_a_label_where_ties_abound(seed, n):
         np.testing.assert_array_equal(labels, lloyd(grid, masses, start, rounds)[0])
 
 
-def steps_from(points, masses, offsets, n, count, tol, floor=0.01):
+def steps_from(points, masses, offsets, n, count, tol, floor=0.01, blurred=True):
     frames, (*start, _) = clustered(points, masses, offsets, n, rounds=1)
     floors = np.full(len(frames), floor)
-    given = points, masses, offsets, frames, floors
+    given = points, masses, offsets, frames, floors, blurred
     *moments, likelihood, taken = fit_em.steps(*given, *start, count, tol)
     return Mixture(*leave(frames, floors, *moments)), likelihood, taken
 
 
+@pytest.mark.parametrize("blurred", [True, False])
 @pytest.mark.parametrize("dim", [1, 3])
-def test_the_log_likelihood_is_that_before_the_last_step_or_that_at_which_the_tolerance_stopped(dim):
+def test_the_log_likelihood_is_that_before_the_last_step_or_that_at_which_the_tolerance_stopped(dim, blurred):
     sizes = (30, 200, 90)
     points, masses, offsets = packed(dim, sizes, dim)
     for tol in (0.0, 0.01):
-        after, likelihood, taken = steps_from(points, masses, offsets, 5, 60, tol)
+        after, likelihood, taken = steps_from(points, masses, offsets, 5, 60, tol, blurred=blurred)
         for s, size in enumerate(sizes):
             x, v = points[offsets[s] :][:size], masses[offsets[s] :][:size]
-            before, _, _ = steps_from(x, v, np.array([0, size]), 5, int(taken[s]) - (tol == 0), 0.0)
-            np.testing.assert_allclose(likelihood[s], bound(x, v, before[0], 0.01), rtol=SOLVE, atol=SOLVE)
+            number = int(taken[s]) - (tol == 0)
+            before, _, _ = steps_from(x, v, np.array([0, size]), 5, number, 0.0, blurred=blurred)
+            np.testing.assert_allclose(
+                likelihood[s], bound(x, v, before[0], 0.01 * blurred), rtol=SOLVE, atol=SOLVE
+            )
             if tol > 0:
                 np.testing.assert_array_equal(after[s].means, before[0].means)
         assert (taken == 60).all() if tol == 0 else ((taken > 0) & (taken < 60)).all()
@@ -116,25 +145,26 @@ def test_a_component_that_nobody_is_responsible_for_dies_and_the_others_take_its
     points, masses, offsets = np.array([[0.0], [1.0]]), np.ones(2), np.array([0, 2])
     frames = fit_em.frames(points, masses, offsets)
     start = np.array([[0.5, 0.5]]), np.array([[[0.0], [1e3]]]), np.full((1, 2, 1, 1), 1e-4)
-    given = points, masses, offsets, frames, np.full(1, 1e-4)
+    given = points, masses, offsets, frames, np.full(1, 1e-4), True
     weights, means, covariances, _, taken = fit_em.steps(*given, *start, 3, 0.0)
     np.testing.assert_array_equal(weights, [[1, 0]])
     np.testing.assert_array_equal((means[0, 1, 0], covariances[0, 1, 0, 0]), (0, 0))
     assert taken[0] == 3
 
 
-def test_responsibilities_are_those_of_the_formulas():
+@pytest.mark.parametrize("blurred", [True, False])
+def test_responsibilities_are_those_of_the_formulas(blurred):
     points, masses, offsets = packed(5, (40, 60), 2)
     masses[3] = 0.0
     frames, (*start, _) = clustered(points, masses, offsets, 4)
     floors = np.full(2, 0.1)
-    r = fit_hierarchy.responsibilities(points, masses, offsets, frames, floors, *start)
+    r = fit_hierarchy.responsibilities(points, masses, offsets, frames, floors, blurred, *start)
     np.testing.assert_array_equal(r[3], 0)
     np.testing.assert_allclose(np.delete(r, 3, axis=0).sum(axis=1), 1, rtol=SUM)
     mixture = Mixture(*leave(frames, floors, *start))
     for s in range(2):
         part = slice(offsets[s], offsets[s + 1])
-        w, mu, _ = em_step(points[part], masses[part], mixture[s], 0.1)
+        w, mu, _ = em_step(points[part], masses[part], mixture[s], 0.1, blurred)
         np.testing.assert_allclose(masses[part] @ r[part], w, rtol=SOLVE)
         np.testing.assert_allclose(
             (masses[part, None] * r[part]).T @ points[part] / w[:, None], mu, atol=SOLVE

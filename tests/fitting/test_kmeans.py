@@ -65,8 +65,9 @@ def test_a_point_between_two_centres_goes_to_the_lower_index(seed):
 def test_an_empty_cluster_takes_the_point_of_largest_mass_times_squared_distance():
     labels, distances = np.array([0, 0, 2, 2, 2]), np.array([1.0, 2.0, 0.5, 2.0, 0.1])
     masses = np.array([1.0, 3.0, 1.0, 3.0, 9.0])  # points 1 and 3 tie: the first wins, then the other
-    upper, filled = np.zeros(5), np.array([True, False, True, False])
-    _fit_assign._fill.py_func(masses, filled, labels, distances, upper)
+    upper, lower, filled = np.zeros(5), np.ones(5), np.array([True, False, True, False])
+    _fit_assign._fill.py_func(masses, filled, labels, distances, upper, lower)
+    np.testing.assert_array_equal(lower, [1, 0, 1, 0, 1])  # the centres that they had are others now
     np.testing.assert_array_equal(labels, [0, 1, 2, 3, 2])
     np.testing.assert_array_equal(upper, [0, np.inf, 0, np.inf, 0])
 
