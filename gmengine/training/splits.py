@@ -190,8 +190,8 @@ def _described(config: RunConfig, on_fit: Progress | None) -> Summary | None:
     if not names_data_set(config.dataset):
         return None
     raw = RawData(config.dataset, config.fit.get("read"))
-    if on_fit is not None and not raw.is_known:
-        on_fit(0, 0, 0.0)
+    if on_fit is not None and raw.place is not None and not raw.is_known:
+        on_fit(0, 0, 0.0)  # data that are a part of the package take no time worth a line
     return raw.summary
 
 
