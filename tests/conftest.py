@@ -45,6 +45,11 @@ class Backend:
 BACKENDS = [name.strip() for name in os.environ.get("GMENGINE_TEST_BACKENDS", "cpu").split(",")]
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name files given as bytes by their length: packed ones hold the time, and every worker must collect the same."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session", params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Every backend listed in GMENGINE_TEST_BACKENDS, by default the CPU alone."""
